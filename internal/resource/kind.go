@@ -22,7 +22,11 @@ type Kind struct {
 	Attrs    []*Attr
 
 	byName map[string]*Attr
+	secret *Attr
 }
+
+// Masked stands wherever a secret may not be read (api-contract D4).
+const Masked = "******"
 
 // Attr is one attribute.
 type Attr struct {
@@ -54,12 +58,18 @@ func (k *Kind) Parse(proto any, o Options) error {
 	k.Attrs, k.byName = attrs, map[string]*Attr{}
 	for _, a := range attrs {
 		k.byName[a.Name] = a
+		if a.Secret {
+			k.secret = a
+		}
 	}
 	return nil
 }
 
 // Attr returns nil for a name that the kind does not have.
 func (k *Kind) Attr(name string) *Attr { return k.byName[name] }
+
+// Secret returns the kind's sealed attribute, nil if it has none.
+func (k *Kind) Secret() *Attr { return k.secret }
 
 // ErrNotFound is the kind's 404.
 func (k *Kind) ErrNotFound(id string) *Error {

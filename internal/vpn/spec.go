@@ -3,6 +3,8 @@ package vpn
 import (
 	"log/slog"
 	"net/netip"
+
+	"culvert/internal/resource"
 )
 
 // Spec is the complete wanted state of one router's VPN: what a gateway makes true, whatever was there before. Setting
@@ -83,12 +85,9 @@ type DPDSpec struct {
 // Secret is a pre-shared key on its way to a gateway. It is JSON like any string, and stars to every printer.
 type Secret string
 
-// Masked stands wherever a secret may not be read (api-contract D4).
-const Masked = "******"
-
-func (Secret) String() string       { return Masked }
-func (Secret) GoString() string     { return Masked }
-func (Secret) LogValue() slog.Value { return slog.StringValue(Masked) }
+func (Secret) String() string       { return resource.Masked }
+func (Secret) GoString() string     { return resource.Masked }
+func (Secret) LogValue() slog.Value { return slog.StringValue(resource.Masked) }
 
 // Report is what a gateway saw of one router.
 type Report struct {
