@@ -336,3 +336,25 @@ func TestDialWaits(t *testing.T) {
 		}
 	}
 }
+
+func TestStreamOfASubscribedEvent(t *testing.T) {
+	ctx := within(t)
+	conn := dial(t, ctx, vicitest.Start(t, vicitest.Options{}))
+	load(t, ctx, conn, "both")
+	if err := conn.Subscribe(ctx, "list-conn"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first stream must not end the subscription
+		if names := streamNames(t, ctx, conn); len(names) != 1 || names[0] != "both" {
+			t.Errorf("streamed %v", names)
+		}
+		select {
+		case e := <-conn.Events():
+			if e.Name != "list-conn" || e.Message.Section("both") == nil {
+				t.Errorf("event %s\n%s", e.Name, e.Message)
+			}
+		case <-ctx.Done():
+			t.Fatal("no event")
+		}
+	}
+}

@@ -29,7 +29,6 @@ func TestRealBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, request := range map[string]struct{ command, event string }{
-		"version":        {"version", ""},
 		"stats":          {"stats", ""},
 		"get-algorithms": {"get-algorithms", ""},
 		"get-conns":      {"get-conns", ""},
