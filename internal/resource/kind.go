@@ -10,7 +10,7 @@ import (
 //
 // The tags: `json` names the attribute (`attr` where json is "-"); `api` lists words: post (may be given on POST), required,
 // put (may be changed), null (null is a value), const (POST tolerates the default alone), secret (sealed, never filtered),
-// sort, nofilter; `rule` names the Rule with its arguments; `enum` lists the allowed values; `default` is the value of an
+// sort, nofilter; `rule` names the Rule with its arguments; `enum` lists the allowed values, or names a list of Options.Enums with @; `default` is the value of an
 // attribute left out on POST, `neutron` the same under the profile of that name (api-contract D1).
 type Kind struct {
 	Name     string // JSON key of one: ikepolicy
@@ -45,8 +45,9 @@ type Attr struct {
 
 // Options are what the tags cannot say.
 type Options struct {
-	Profile string          // "secure" or "neutron"
-	Rules   map[string]Rule // the kind's own, by name
+	Profile string              // "secure" or "neutron"
+	Rules   map[string]Rule     // the kind's own, by name
+	Enums   map[string][]string // lists of allowed values that `enum:"@name"` names
 }
 
 // Parse reads the attributes of proto's struct type into k. It fails on a tag that it does not understand.
@@ -125,6 +126,9 @@ func parseField(f reflect.StructField, o Options) (*Attr, error) {
 	a.Column = Column{Name: name, Type: columnType(f.Type)}
 	if e := f.Tag.Get("enum"); e != "" {
 		a.Enum = strings.Fields(e)
+	}
+	if len(a.Enum) == 1 && strings.HasPrefix(a.Enum[0], "@") {
+		a.Enum = o.Enums[a.Enum[0][1:]]
 	}
 	if err := a.parseRule(f, o); err != nil {
 		return nil, err

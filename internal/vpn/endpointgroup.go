@@ -1,0 +1,108 @@
+package vpn
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"culvert/internal/crud"
+	"culvert/internal/resource"
+)
+
+// EndpointGroup is api-contract section 7.1: what stands behind one side of a tunnel.
+type EndpointGroup struct {
+	resource.Head
+	Type      string   `json:"type" api:"post required sort" enum:"subnet cidr"`
+	Endpoints []string `json:"endpoints" api:"post put null" rule:"strings" default:"[]"`
+}
+
+func endpointGroupKind() *resource.Kind {
+	return &resource.Kind{Name: KindEndpointGroup, Plural: "endpoint_groups", Path: "vpn/endpoint-groups", Title: "Endpoint group",
+		NotFound: "VPNEndpointGroupNotFound", InUse: "EndpointGroupInUse"}
+}
+
+func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
+	return crud.Rules[EndpointGroup]{
+		Create: func(op *crud.Op, g *EndpointGroup) error { return s.checkEndpoints(op, g) },
+		Update: func(op *crud.Op, old, g *EndpointGroup) error {
+			if !intended(op) {
+				return nil
+			}
+			return s.checkEndpoints(op, g)
+		},
+		Refs: func(g *EndpointGroup) []string {
+			if g.Type == "subnet" {
+				return g.Endpoints
+			}
+			return nil
+		},
+		// The connections are checked against the group as it is stored now.
+		Stored: func(op *crud.Op, old, g *EndpointGroup) error {
+			if old == nil || g == nil || !intended(op) {
+				return nil
+			}
+			check := func(c *Connection) error { return s.checkConnection(op, c) }
+			return errors.Join(s.reapply(op, by(KindConnection, "local_ep_group_id", g.ID), check),
+				s.reapply(op, by(KindConnection, "peer_ep_group_id", g.ID), check))
+		},
+	}
+}
+
+func (s *Service) checkEndpoints(op *crud.Op, g *EndpointGroup) error {
+	if len(g.Endpoints) == 0 {
+		return resource.Errorf(400, "MissingEndpointForEndpointGroup", "No endpoints were given for the endpoint group '%s' of type %s; at least one is needed", g.Name, g.Type)
+	}
+	seen := map[string]bool{}
+	for i, e := range g.Endpoints {
+		why, err := s.checkEndpoint(op, g, i)
+		if err != nil {
+			return err
+		}
+		if seen[g.Endpoints[i]] {
+			why = "endpoints have to be unique"
+		}
+		if why != "" {
+			return resource.Errorf(400, "InvalidEndpointInEndpointGroup", "Endpoint '%s' is invalid for group type '%s': %s", e, g.Type, why)
+		}
+		seen[g.Endpoints[i]] = true
+	}
+	return nil
+}
+
+// checkEndpoint says what is wrong with a member, "" if nothing is.
+func (s *Service) checkEndpoint(op *crud.Op, g *EndpointGroup, i int) (string, error) {
+	if g.Type == "cidr" {
+		return s.checkCIDR(g.Endpoints[i], g.Endpoints[0]), nil
+	}
+	id, ok := canonicalUUID(g.Endpoints[i])
+	if !ok {
+		return "Invalid UUID", nil
+	}
+	g.Endpoints[i] = id
+	sub, err := s.Topology.Subnet(op, op.Tx, id)
+	if errors.Is(err, resource.ErrNotFound) || err == nil && !op.Caller.MayRead(sub.ProjectID) {
+		return "", resource.Errorf(400, "NonExistingSubnetInEndpointGroup", "Subnet %s in endpoint group '%s' does not exist", id, g.Name)
+	}
+	return "", err
+}
+
+// checkCIDR refuses what cannot be a site's network. Host bits and overlapping members are fine (api-contract D6).
+func (s *Service) checkCIDR(text, first string) string {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return "Invalid CIDR: an address and a prefix length are needed, such as 10.1.0.0/16 or 2001:db8::/64"
+	}
+	f, err := netip.ParsePrefix(first)
+	a := p.Masked().Addr()
+	switch {
+	case err == nil && f.Addr().Is4() != p.Addr().Is4():
+		return "all endpoints must be of one IP version"
+	case p.Bits() == 0 && !s.AllowAny:
+		return "a selector of all addresses is not enabled on this server"
+	case p.Bits() > 0 && a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a.Is4In6():
+		return "it must be a network of unicast addresses that can be routed"
+	case strings.HasPrefix(text, "255."):
+		return "it must be a network of unicast addresses that can be routed"
+	}
+	return ""
+}

@@ -1,0 +1,121 @@
+package vpn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"culvert/internal/crud"
+	"culvert/internal/resource"
+)
+
+// Run ends every PENDING_* that no gateway answers in time (api-contract D10), until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	p := pendings{since: map[string]pending{}}
+	for ctx.Err() == nil {
+		changed := s.Changed(p.rev)
+		if err := s.watchPendings(ctx, &p); err != nil && ctx.Err() == nil {
+			s.Log.Error("watch over pending resources", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+			s.pause(ctx, 100*time.Millisecond) // a burst of changes is looked at once
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+func (s *Service) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// pendings are the rows that wait for a gateway.
+type pendings struct {
+	rev   int64
+	since map[string]pending
+}
+
+type pending struct {
+	kind   string
+	intent int64
+	since  time.Time
+}
+
+func (s *Service) watchPendings(ctx context.Context, p *pendings) error {
+	err := s.Resources.Store.View(ctx, func(r resource.Reader) (err error) {
+		for _, kind := range []string{KindService, KindConnection} {
+			if err := r.Find(ctx, resource.Query{Kind: kind, After: p.rev}, func(row *resource.Row) error {
+				return p.note(row, s.Resources.Now())
+			}); err != nil {
+				return err
+			}
+		}
+		p.rev, err = r.Rev(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for id, w := range p.since {
+		if s.Resources.Now().Sub(w.since) < s.PendingDeadline {
+			continue
+		}
+		delete(p.since, id)
+		if err := s.giveUp(ctx, id, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pendings) note(row *resource.Row, now time.Time) error {
+	var v struct{ Status string }
+	if err := json.Unmarshal(row.Doc, &v); err != nil {
+		return err
+	}
+	old, known := p.since[row.ID]
+	switch {
+	case !slices.Contains([]string{PendingCreate, PendingUpdate}, v.Status):
+		delete(p.since, row.ID)
+	case !known || old.intent != row.Intent:
+		p.since[row.ID] = pending{row.Kind, row.Intent, now}
+	}
+	return nil
+}
+
+// giveUp says that no gateway has answered.
+func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
+	_, err := s.Resources.Change(ctx, func(op *crud.Op) error {
+		status, why := Down, reason(op.Now, "no_gateway_host", "ours", "local", "no gateway host is connected to this server", "start an agent, or the server with --gateway=local")
+		if s.attached.Load() > 0 {
+			status, why = Errored, reason(op.Now, "gateway_silent", "ours", "local", "the gateway host did not answer in time", "look at the agent's log")
+		}
+		if w.kind == KindService {
+			return givenUp[VPNService](op, w.kind, id, w.intent, status, why)
+		}
+		return givenUp[Connection](op, w.kind, id, w.intent, status, why)
+	})
+	return err
+}
+
+func givenUp[T any, P interface {
+	*T
+	stateful
+}](op *crud.Op, kind, id string, intent int64, status string, why *Reason) error {
+	v, row, err := crud.Load[T](op, op.Tx, kind, id)
+	if errors.Is(err, resource.ErrNotFound) {
+		return nil
+	}
+	st, _ := P(v).state()
+	if err != nil || row.Intent != intent || *st != PendingCreate && *st != PendingUpdate {
+		return err
+	}
+	return setStatus[T, P](op, kind, id, intent, status, why)
+}

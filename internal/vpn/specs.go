@@ -1,0 +1,200 @@
+package vpn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"culvert/internal/crud"
+	"culvert/internal/resource"
+)
+
+func specID(router string) string { return "spec:" + router }
+
+// touch notes that the router's Spec changes in this revision.
+func (s *Service) touch(op *crud.Op, router string) error {
+	doc, err := json.Marshal(map[string]string{"router": router})
+	if err != nil {
+		return err
+	}
+	row := resource.Row{ID: specID(router), Kind: KindSpec, CreatedAt: op.Now, Doc: doc}
+	if err = op.Tx.Update(op, row); errors.Is(err, resource.ErrNotFound) {
+		err = op.Tx.Insert(op, row)
+	}
+	if err != nil {
+		return fmt.Errorf("note the change of router %s: %w", router, err)
+	}
+	return nil
+}
+
+func (s *Service) touchService(op *crud.Op, id string) error {
+	v, _, err := crud.Load[VPNService](op, op.Tx, KindService, id)
+	if err != nil {
+		return err
+	}
+	return s.touch(op, v.RouterID)
+}
+
+// Specs are the Specs that changed after the revision, of all routers for 0, and the revision of what was read.
+func (s *Service) Specs(ctx context.Context, after int64) (specs []Spec, rev int64, err error) {
+	err = s.Resources.Store.View(ctx, func(r resource.Reader) error {
+		if rev, err = r.Rev(ctx); err != nil {
+			return err
+		}
+		changed := map[string]int64{}
+		err := r.Find(ctx, resource.Query{Kind: KindSpec, After: after}, func(row *resource.Row) error {
+			changed[strings.TrimPrefix(row.ID, "spec:")] = row.Rev
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		op := &crud.Op{Context: ctx, Svc: s.Resources, Tx: readOnly{r}}
+		for router, at := range changed {
+			spec, err := s.spec(op, router, at)
+			if err != nil {
+				return fmt.Errorf("spec of router %s: %w", router, err)
+			}
+			specs = append(specs, spec)
+		}
+		return nil
+	})
+	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Router, b.Router) })
+	return specs, rev, err
+}
+
+// readOnly lets a snapshot be read where a change in progress is read elsewhere; its writing methods are never called.
+type readOnly struct{ resource.Reader }
+
+func (readOnly) Next() int64                                  { return 0 }
+func (readOnly) Insert(context.Context, resource.Row) error   { return errors.ErrUnsupported }
+func (readOnly) Update(context.Context, resource.Row) error   { return errors.ErrUnsupported }
+func (readOnly) Delete(context.Context, string, string) error { return errors.ErrUnsupported }
+
+// spec assembles the complete wanted state of one router.
+func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
+	spec := Spec{Router: router, Rev: rev}
+	services, err := crud.LoadAll[VPNService](op, op.Tx, by(KindService, "router_id", router))
+	if err != nil {
+		return spec, err
+	}
+	if len(services) == 0 {
+		spec.Removed = true
+		return spec, nil
+	}
+	r, err := s.Topology.Router(op, op.Tx, router)
+	if err != nil {
+		return spec, err
+	}
+	spec.External, spec.Internal = r.External, r.Internal
+	for _, v := range services {
+		v.AdminStateUp = v.AdminStateUp && r.AdminStateUp
+		spec.Services = append(spec.Services, ServiceSpec{ID: v.ID, AdminStateUp: v.AdminStateUp})
+		if err := s.addConnections(op, &spec, v, r); err != nil {
+			return spec, err
+		}
+	}
+	slices.SortFunc(spec.Connections, func(a, b ConnectionSpec) int { return strings.Compare(a.ID, b.ID) })
+	return spec, nil
+}
+
+func (s *Service) addConnections(op *crud.Op, spec *Spec, v *VPNService, r *Router) error {
+	secrets := map[string]string{}
+	conns := []*Connection{}
+	err := op.Tx.Find(op, by(KindConnection, "vpnservice_id", v.ID), func(row *resource.Row) error {
+		c := &Connection{}
+		psk, err := s.Resources.Secret(s.connectionKind, row)
+		if err != nil {
+			return err
+		}
+		secrets[row.ID] = psk
+		conns = append(conns, c)
+		return json.Unmarshal(row.Doc, c)
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range conns {
+		c.PSK = Secret(secrets[c.ID])
+		one, err := s.connectionSpec(op, c, v, r)
+		if err != nil {
+			return fmt.Errorf("connection %s: %w", c.ID, err)
+		}
+		spec.Connections = append(spec.Connections, one)
+	}
+	return nil
+}
+
+func (s *Service) connectionSpec(op *crud.Op, c *Connection, v *VPNService, r *Router) (out ConnectionSpec, err error) {
+	ike, _, err := crud.Load[IKEPolicy](op, op.Tx, KindIKEPolicy, c.IKEPolicyID)
+	if err != nil {
+		return out, err
+	}
+	esp, _, err := crud.Load[IPsecPolicy](op, op.Tx, KindIPsecPolicy, c.IPsecPolicyID)
+	if err != nil {
+		return out, err
+	}
+	sel, err := s.stored(op, c, v)
+	if err != nil {
+		return out, err
+	}
+	out = ConnectionSpec{
+		ID: c.ID, Service: v.ID, AdminStateUp: c.AdminStateUp && v.AdminStateUp,
+		LocalAddress: outer(v, r, c.PeerAddress), PeerAddress: c.PeerAddress, LocalID: c.LocalID, PeerID: c.PeerID, PSK: c.PSK,
+		Local: sel.local, Peer: sel.peer, Initiate: c.Initiator == "bi-directional", MTU: int(c.MTU),
+		IKE: IKESpec{Version: ike.IKEVersion, Aggressive: ike.Phase1NegotiationMode == "aggressive", Encryption: ike.EncryptionAlgorithm,
+			Auth: ike.AuthAlgorithm, Group: ike.PFS, Lifetime: ike.Lifetime.Value.N},
+		ESP: ESPSpec{Protocol: esp.TransformProtocol, Encryption: esp.EncryptionAlgorithm, Auth: esp.AuthAlgorithm, PFS: esp.PFS,
+			Lifetime: esp.Lifetime.Value.N},
+		DPD: DPDSpec{Action: c.DPD.Action, Interval: c.DPD.Interval.N, Timeout: c.DPD.Timeout.N},
+	}
+	if out.LocalID == "" && out.LocalAddress.IsValid() {
+		out.LocalID = out.LocalAddress.String()
+	}
+	return out, nil
+}
+
+// outer is the router's address of the peer's family; for a peer given by name IPv4 goes first. It is the zero Addr where
+// the router has none.
+func outer(v *VPNService, r *Router, peer string) netip.Addr {
+	parse := func(text *string) netip.Addr {
+		if text == nil || r.External == nil {
+			return netip.Addr{}
+		}
+		a, _ := netip.ParseAddr(*text)
+		return a
+	}
+	v4, v6 := parse(v.ExternalV4IP), parse(v.ExternalV6IP)
+	if p, err := netip.ParseAddr(peer); err == nil && p.Is6() || err != nil && !v4.IsValid() {
+		return v6
+	}
+	return v4
+}
+
+// stored are the selectors of a connection that has passed the rules.
+func (s *Service) stored(op *crud.Op, c *Connection, v *VPNService) (sel selectors, err error) {
+	ids, peers := []string{}, c.PeerCIDRs
+	if v.SubnetID != nil {
+		ids = append(ids, *v.SubnetID)
+	}
+	for _, id := range []*string{c.LocalEPGroupID, c.PeerEPGroupID} {
+		if id == nil {
+			continue
+		}
+		g, _, err := crud.Load[EndpointGroup](op, op.Tx, KindEndpointGroup, *id)
+		if err != nil {
+			return sel, err
+		}
+		if g.Type == "subnet" {
+			ids = g.Endpoints
+		} else {
+			peers = g.Endpoints
+		}
+	}
+	local, err := s.subnets(op, op.Tx, ids)
+	return selectors{merge(local), merge(prefixes(peers))}, err
+}

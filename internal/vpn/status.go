@@ -1,0 +1,158 @@
+package vpn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"culvert/internal/crud"
+	"culvert/internal/resource"
+)
+
+// Status values of services and connections (api-contract section 6).
+const (
+	Active        = "ACTIVE"
+	Down          = "DOWN"
+	Errored       = "ERROR"
+	PendingCreate = "PENDING_CREATE"
+	PendingUpdate = "PENDING_UPDATE"
+)
+
+// Report writes what a gateway saw into the statuses, where it is news: a report on an older revision than the row's intent
+// says nothing of it.
+func (s *Service) Report(ctx context.Context, reports []Report) error {
+	_, err := s.Resources.Change(ctx, func(op *crud.Op) error {
+		for _, r := range reports {
+			if err := s.report(op, r); err != nil {
+				return fmt.Errorf("report on router %s: %w", r.Router, err)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+func (s *Service) report(op *crud.Op, r Report) error {
+	services, err := crud.LoadAll[VPNService](op, op.Tx, by(KindService, "router_id", r.Router))
+	if err != nil {
+		return err
+	}
+	if len(services) == 0 {
+		return s.confirmRemoval(op, r)
+	}
+	router, err := s.Topology.Router(op, op.Tx, r.Router)
+	if err != nil {
+		return err
+	}
+	ids := []string{}
+	for _, v := range services {
+		ids = append(ids, v.ID)
+		status, reason := serviceStatus(op, v, router, r)
+		if err := setStatus[VPNService](op, KindService, v.ID, r.Rev, status, reason); err != nil {
+			return err
+		}
+	}
+	return s.reportConnections(op, ids, r)
+}
+
+// confirmRemoval forgets a router whose VPN the gateway has taken away (api-contract D9).
+func (s *Service) confirmRemoval(op *crud.Op, r Report) error {
+	row, err := op.Tx.Get(op, KindSpec, specID(r.Router))
+	if errors.Is(err, resource.ErrNotFound) {
+		return nil
+	}
+	if err != nil || !r.Ready || row.Rev > r.Rev {
+		return err
+	}
+	return op.Tx.Delete(op, KindSpec, row.ID)
+}
+
+func serviceStatus(op *crud.Op, v *VPNService, router *Router, r Report) (string, *Reason) {
+	switch {
+	case !v.AdminStateUp:
+		return Down, reason(op.Now, "admin_down", "ours", "config", "the VPN service is administratively down", "set admin_state_up of the vpnservice to true")
+	case !router.AdminStateUp:
+		return Down, reason(op.Now, "admin_down", "ours", "config", "the router is administratively down", "set admin_state_up of the router to true")
+	case router.External == nil:
+		return Down, noGateway(op.Now)
+	case !r.Ready:
+		return Errored, r.Reason
+	}
+	return Active, nil
+}
+
+func (s *Service) reportConnections(op *crud.Op, services []string, r Report) error {
+	for _, c := range r.Connections {
+		status, why := Down, c.Reason
+		switch c.State {
+		case StateUp:
+			status, why = Active, nil
+		case StateError:
+			status = Errored
+		}
+		if err := setStatus[Connection](op, KindConnection, c.ID, r.Rev, status, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stateful is what a service and a connection have in common.
+type stateful interface{ state() (*string, **Reason) }
+
+func (v *VPNService) state() (*string, **Reason) { return &v.Status, &v.StatusReason }
+func (c *Connection) state() (*string, **Reason) { return &c.Status, &c.StatusReason }
+
+// setStatus writes a status unless the row is gone, newer than rev, or says the same already.
+func setStatus[T any, P interface {
+	*T
+	stateful
+}](op *crud.Op, kind, id string, rev int64, status string, why *Reason) error {
+	v, row, err := crud.Load[T](op, op.Tx, kind, id)
+	if errors.Is(err, resource.ErrNotFound) {
+		return nil
+	}
+	if err != nil || row.Intent > rev {
+		return err
+	}
+	st, re := P(v).state()
+	if *st == status && sameReason(*re, why) {
+		return nil
+	}
+	if why != nil && *re != nil && (*re).Code == why.Code {
+		why.FirstSeen = (*re).FirstSeen
+	}
+	*st, *re = status, why
+	return crud.Save(op, row, v, false)
+}
+
+// sameReason leaves aside when it was seen last, unless that is a minute ago: a retry is no news.
+func sameReason(a, b *Reason) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	last, err1 := time.Parse(resource.TimeFormat, x.LastSeen)
+	now, err2 := time.Parse(resource.TimeFormat, y.LastSeen)
+	x.FirstSeen, x.LastSeen, y.FirstSeen, y.LastSeen = "", "", "", ""
+	return x == y && (err1 != nil || err2 != nil || now.Sub(last) < time.Minute)
+}
+
+func reason(now, code, side, phase, summary, hint string) *Reason {
+	return &Reason{Code: code, Side: side, Phase: phase, Summary: summary, Hint: hint, FirstSeen: now, LastSeen: now}
+}
+
+func noGateway(now string) *Reason {
+	return reason(now, "router_without_gateway", "ours", "config", "the router has no external gateway",
+		"set external_gateway_info of the router")
+}
+
+// Attach notes that an agent watches; the returned function that it stopped.
+func (s *Service) Attach() (detach func()) {
+	s.attached.Add(1)
+	return func() { s.attached.Add(-1) }
+}
+
+// Changed is closed when something after rev may be visible.
+func (s *Service) Changed(rev int64) <-chan struct{} { return s.Resources.Store.Changed(rev) }
