@@ -1,0 +1,40 @@
+# Culvert. `make run` and `make test` install what they need (apt, Go modules) and are safe to repeat.
+SHELL := /bin/bash
+GO ?= go
+BIN := bin/culvert
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+export CGO_ENABLED = 0
+
+.PHONY: build run test bench fuzz lint deps deps-test clean
+
+build: ## one static binary
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
+
+run: deps build ## the all-in-one server with a demo tunnel, until Ctrl-C
+	exec $(BIN) demo --data var/demo --listen 127.0.0.1:9696
+
+test: deps-test lint ## everything: both store engines, real charon, real tunnels, the binary itself
+	$(GO) build -trimpath -o $(BIN) .
+	$(GO) test -timeout 20m ./...
+
+bench: deps-test build ## latency and throughput against raw limits; a table, and var/bench.json
+	$(GO) run ./test/bench --binary $(BIN) --out var/bench.json
+
+FUZZTIME ?= 60s
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for t in $$(grep -oE '^func Fuzz[A-Za-z0-9_]+' $$f | cut -c6-); do \
+	    echo "== $$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f); done; done
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+
+deps:
+	packaging/install-deps run
+
+deps-test:
+	packaging/install-deps test
+
+clean:
+	rm -rf bin var
