@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"culvert/internal/vici"
+	"culvert/internal/vpn"
+)
+
+// Data planes: who does ESP.
+const (
+	Auto     = "auto"
+	Kernel   = "kernel"
+	Userland = "userland"
+)
+
+// connConfig is one connection in charon's words.
+type connConfig struct {
+	id       string
+	conn     *vici.Message // of load-conn: one section named by the connection's id
+	shared   *vici.Message // of load-shared; holds the PSK
+	children []string      // names of the CHILD_SAs that must be installed, in order
+	sa       string        // what is negotiated with the peer, as text without secrets: the same text, the same SA
+	psk      vpn.Secret
+}
+
+// configError is a connection that this gateway cannot configure; its Reason goes to the user.
+type configError struct{ reason vpn.Reason }
+
+func (e *configError) Error() string { return e.reason.Code + ": " + e.reason.Summary }
+
+func refuse(code, summary, hint string) error {
+	return &configError{vpn.Reason{Code: code, Side: "ours", Phase: "config", Summary: summary, Hint: hint}}
+}
+
+// configure turns a connection into charon's configuration. Its errors are *configError.
+func configure(c vpn.ConnectionSpec, dataplane string) (*connConfig, error) {
+	if err := configurable(c, dataplane); err != nil {
+		return nil, err
+	}
+	ike, err := ikeProposal(c.IKE)
+	if err != nil {
+		return nil, refuse("unknown_algorithm", "IKE policy: "+err.Error(), "choose another algorithm in the IKE policy")
+	}
+	child, err := childProposal(c.ESP)
+	if err != nil {
+		return nil, refuse("unknown_algorithm", "IPsec policy: "+err.Error(), "choose another algorithm in the IPsec policy")
+	}
+	negotiated := negotiatedIKE(c, ike)
+	children, names := childSections(c, child)
+	conn := vici.NewMessage()
+	negotiated(conn)
+	sa := vici.NewMessage()
+	negotiated(sa)
+	for _, name := range names {
+		sa.SetSection(name, children[name].negotiated)
+	}
+	localConfig(conn, c)
+	sections := vici.NewMessage()
+	for _, name := range names {
+		sections.SetSection(name, children[name].whole)
+	}
+	conn.SetSection("children", sections)
+	return &connConfig{
+		id: c.ID, conn: vici.NewMessage().SetSection(c.ID, conn), shared: sharedKey(c), children: names,
+		sa: sa.String(), psk: c.PSK,
+	}, nil
+}
+
+func configurable(c vpn.ConnectionSpec, dataplane string) error {
+	switch {
+	case c.ESP.Protocol == "ah" && dataplane == Userland:
+		return refuse("ah_unsupported", "this gateway does IPsec in userland, which has no AH",
+			"set transform_protocol of the IPsec policy to esp")
+	case c.ESP.Protocol != "esp" && c.ESP.Protocol != "ah":
+		return refuse("protocol_unsupported", fmt.Sprintf("transform protocol %q is not supported", c.ESP.Protocol),
+			"set transform_protocol of the IPsec policy to esp")
+	case len(c.Local) == 0 || len(c.Peer) == 0:
+		return refuse("no_selectors", "the connection has no local or no peer networks",
+			"set peer_cidrs and the service's subnet, or both endpoint groups")
+	}
+	if _, aead, err := cipher(c.IKE.Encryption); err == nil && aead && c.IKE.Version == "v1" {
+		return refuse("ikev1_aead_unsupported", "IKEv1 has no AEAD ciphers such as "+c.IKE.Encryption,
+			"set ike_version of the IKE policy to v2, or its encryption_algorithm to aes-256")
+	}
+	return nil
+}
+
+// negotiatedIKE writes what both peers must agree on.
+func negotiatedIKE(c vpn.ConnectionSpec, proposal string) func(*vici.Message) {
+	return func(m *vici.Message) {
+		m.Set("version", strings.TrimPrefix(c.IKE.Version, "v"))
+		m.SetList("local_addrs", c.LocalAddress.String())
+		m.SetList("remote_addrs", c.PeerAddress)
+		m.SetList("proposals", proposal)
+		m.Set("aggressive", yesNo(c.IKE.Aggressive))
+		m.SetSection("local", vici.NewMessage().Set("auth", "psk").Set("id", identity(c.LocalID)))
+		m.SetSection("remote", vici.NewMessage().Set("auth", "psk").Set("id", identity(c.PeerID)))
+	}
+}
+
+// localConfig writes what is this side's own affair.
+//
+// unique=no: charon compares identities and parameters, not names, so "replace" would let two connections between the
+// same two gateways tear each other down; with "no" only a peer that says INITIAL_CONTACT (it restarted) ends old SAs.
+//
+// keyingtries=1: the session retries by itself, paced and with backoff.
+func localConfig(m *vici.Message, c vpn.ConnectionSpec) {
+	m.Set("unique", "no")
+	m.Set("keyingtries", "1")
+	m.Set("mobike", "no")
+	m.Set("fragmentation", "yes")
+	rekey, over, random := lifetimes(c.IKE.Lifetime)
+	m.Set("rekey_time", rekey)
+	m.Set("over_time", over)
+	m.Set("rand_time", random)
+	m.Set("dpd_delay", dpdDelay(c.DPD))
+	if c.IKE.Version == "v1" && c.DPD.Action != "disabled" {
+		m.Set("dpd_timeout", seconds(c.DPD.Timeout))
+	}
+}
+
+func dpdDelay(d vpn.DPDSpec) string {
+	if d.Action == "disabled" {
+		return "0s"
+	}
+	return seconds(d.Interval)
+}
+
+// lifetimes splits an API lifetime: rekeying starts at nine tenths (up to a twentieth earlier, so that the ends do
+// not collide), and over is the grace until the hard end at the lifetime itself.
+func lifetimes(lifetime int64) (rekey, over, random string) {
+	soft := lifetime * 9 / 10
+	return seconds(soft), seconds(lifetime - soft), seconds(lifetime / 20)
+}
+
+type childConfig struct{ negotiated, whole *vici.Message }
+
+// childSections answers the CHILD_SAs: one with all selectors for IKEv2, one a pair for IKEv1, whose quick mode
+// carries a single pair.
+func childSections(c vpn.ConnectionSpec, proposal string) (map[string]childConfig, []string) {
+	if c.IKE.Version != "v1" {
+		return map[string]childConfig{c.ID: childSection(c, proposal, c.Local, c.Peer)}, []string{c.ID}
+	}
+	sections, names := map[string]childConfig{}, []string{}
+	for _, local := range c.Local {
+		for _, peer := range c.Peer {
+			name := c.ID + "-" + strconv.Itoa(len(names)+1)
+			sections[name] = childSection(c, proposal, []netip.Prefix{local}, []netip.Prefix{peer})
+			names = append(names, name)
+		}
+	}
+	return sections, names
+}
+
+// childSection writes one CHILD_SA. start_action and close_action are none: a reload then never touches a live SA,
+// and no trap policy is needed since the guard stands and the session initiates.
+func childSection(c vpn.ConnectionSpec, proposal string, local, peer []netip.Prefix) childConfig {
+	negotiated := func() *vici.Message {
+		m := vici.NewMessage()
+		m.SetList("local_ts", texts(local)...)
+		m.SetList("remote_ts", texts(peer)...)
+		m.SetList(c.ESP.Protocol+"_proposals", proposal)
+		return m.Set("mode", "tunnel")
+	}
+	soft := c.ESP.Lifetime * 9 / 10
+	whole := negotiated().
+		Set("rekey_time", seconds(soft)).
+		Set("life_time", seconds(c.ESP.Lifetime)).
+		Set("rand_time", seconds(c.ESP.Lifetime/20)).
+		Set("start_action", "none").
+		Set("close_action", "none").
+		Set("dpd_action", "none")
+	return childConfig{negotiated: negotiated(), whole: whole}
+}
+
+func sharedKey(c vpn.ConnectionSpec) *vici.Message {
+	return vici.NewMessage().Set("id", c.ID).Set("type", "IKE").Set("data", string(c.PSK)).
+		SetList("owners", identity(c.LocalID), identity(c.PeerID))
+}
+
+func texts(prefixes []netip.Prefix) []string {
+	out := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = p.String()
+	}
+	return out
+}
+
+func seconds(n int64) string { return strconv.FormatInt(n, 10) + "s" }
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

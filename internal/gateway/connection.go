@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"time"
+
+	"culvert/internal/vpn"
+)
+
+// connection is what the gateway knows of one connection. The router's mutex guards it.
+type connection struct {
+	spec   vpn.ConnectionSpec
+	cfg    *connConfig // nil: not to be in charon
+	loaded bool        // it is in charon
+
+	state       string      // of vpn.State*; "" while nothing is known
+	reason      *vpn.Reason // nil when up
+	certain     bool        // of reason
+	established bool        // it has an IKE_SA
+	parked      bool        // lost, and dpd action clear says not to initiate again
+	try         attempt
+
+	cause   finding // the last finding, and when
+	causeAt time.Time
+}
+
+// How long a finding explains what follows it.
+const (
+	certainStays  = 2 * time.Minute  // a certain reason against a vague one of the same phase
+	causeOverrule = 10 * time.Second // a cause against mere consequences
+	briefExplains = 2 * time.Second
+	causeExplains = time.Hour // a failed rekey ends the SA only with its lifetime
+)
+
+// settle computes whether it is to be initiated by us.
+func (c *connection) settle() {
+	c.try.wanted = c.loaded && c.spec.Initiate && c.state != vpn.StateUp && !c.parked
+}
+
+// down sets a state other than up, with its reason.
+func (c *connection) down(state string, r vpn.Reason, now time.Time) {
+	c.state, c.reason, c.certain = state, stamp(r, c.reason, now), false
+}
+
+// waiting is the state of a connection that was just loaded.
+func (c *connection) waiting(now time.Time) {
+	r := connecting()
+	if !c.spec.Initiate {
+		r = notInitiated()
+	}
+	c.down(vpn.StateDown, r, now)
+}
+
+// note takes a finding in.
+func (c *connection) note(f finding, now time.Time) {
+	recentCause := !c.cause.generic && now.Sub(c.causeAt) < causeOverrule
+	if f.generic && recentCause {
+		return
+	}
+	if c.state == vpn.StateUp {
+		c.cause, c.causeAt = f, now
+		return
+	}
+	if f.brief || !c.loaded || (f.Code == peerDeleted.Code && recentCause) {
+		return
+	}
+	c.cause, c.causeAt = f, now
+	c.setReason(f, now)
+}
+
+func (c *connection) setReason(f finding, now time.Time) {
+	if c.reason != nil && c.certain && !f.certain && c.reason.Phase == f.Phase {
+		if seen, err := time.Parse(apiTime, c.reason.LastSeen); err == nil && now.Sub(seen) < certainStays {
+			return
+		}
+	}
+	c.down(vpn.StateDown, f.Reason, now)
+	c.certain = f.certain
+}
+
+// see takes in what list-sas says.
+func (c *connection) see(sas []ikeSA, now time.Time, random float64) {
+	c.established = anyEstablished(sas)
+	if !c.loaded {
+		return
+	}
+	switch isUp := len(missing(c.cfg.children, sas)) == 0; {
+	case isUp:
+		c.state, c.reason, c.certain, c.parked = vpn.StateUp, nil, false, false
+		c.try.reset()
+	case c.state == vpn.StateUp:
+		f := c.lossCause(now)
+		c.parked = f.Code == "liveness_lost" && c.spec.DPD.Action == "clear"
+		c.down(vpn.StateDown, f.Reason, now)
+		c.certain = f.certain
+		c.try.fail(now, random)
+	case c.state == "":
+		c.waiting(now)
+	}
+	c.settle()
+}
+
+// lossCause answers why a tunnel that was up is not any more.
+func (c *connection) lossCause(now time.Time) finding {
+	age := now.Sub(c.causeAt)
+	if c.cause.Code == "" || age > causeExplains || (c.cause.brief && age > briefExplains) {
+		return finding{Reason: lost()}
+	}
+	return c.cause
+}
+
+func (c *connection) report() vpn.ConnectionReport {
+	r := vpn.ConnectionReport{ID: c.spec.ID, State: c.state}
+	if c.reason != nil {
+		reason := *c.reason
+		r.Reason = &reason
+	}
+	return r
+}

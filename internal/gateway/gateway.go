@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"culvert/internal/vpn"
+)
+
+// Config of a Gateway.
+type Config struct {
+	// RunDir holds the runtime state, one folder a router. Its path must be short (at most 50 bytes): unix sockets below
+	// it may have 107.
+	RunDir string
+	// Physical maps provider:physical_network to a host interface or an existing bridge.
+	Physical map[string]string
+	// Dataplane is Auto (also ""), Kernel or Userland: who does ESP. Auto takes the kernel where it can.
+	Dataplane string
+	Log       *slog.Logger // nil: none
+}
+
+// Gateway makes Specs true on this machine. Its methods may be called from several goroutines.
+type Gateway struct {
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	program string // charon-systemd
+	plane   string // Kernel or Userland, for charons that are started from now on
+	host    *netlink.Handle
+	links   sync.Mutex // bridges are shared between routers
+	reports *publisher
+	written atomic.Int64 // VICI writes of sessions that ended
+	running sync.WaitGroup
+	closed  context.Context
+	close   context.CancelFunc
+
+	mu      sync.Mutex
+	routers map[string]*router
+}
+
+const longestRunDir = 50
+
+// New checks what the gateway needs of the machine: root, charon-systemd, a short RunDir and the wanted data plane. It
+// touches no router; those of an earlier process are adopted by Set.
+func New(cfg Config) (*Gateway, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("gateway: network namespaces and IPsec need root")
+	}
+	program, err := findCharon()
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	if !filepath.IsAbs(cfg.RunDir) || len(cfg.RunDir) > longestRunDir {
+		return nil, fmt.Errorf("gateway: run directory %q must be an absolute path of at most %d bytes", cfg.RunDir, longestRunDir)
+	}
+	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	plane, err := pickDataplane(cfg.Dataplane, log)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: netlink: %w", err)
+	}
+	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), routers: map[string]*router{}}
+	g.closed, g.close = context.WithCancel(context.Background())
+	return g, nil
+}
+
+var routerID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]{0,39}$`) // it becomes a folder's and a namespace's name
+
+func (g *Gateway) folderOf(router string) string { return filepath.Join(g.cfg.RunDir, router) }
+
+func (g *Gateway) router(id string) (*router, error) {
+	if !routerID.MatchString(id) {
+		return nil, fmt.Errorf("router id %q cannot name a namespace", id)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed.Err() != nil {
+		return nil, errors.New("the gateway is closed")
+	}
+	r := g.routers[id]
+	if r == nil {
+		r = newRouter(g, id)
+		g.routers[id] = r
+	}
+	return r, nil
+}
+
+// Set makes a Spec true, whatever was there before, and returns when namespace, links, routes, guard, charon and
+// connections are in place; initiations go on in the background. Setting the same Spec again is no work: no VICI write
+// and nothing that disturbs traffic. A Removed Spec is Remove. Either way a report follows; it says why Set failed.
+func (g *Gateway) Set(ctx context.Context, spec vpn.Spec) error {
+	if spec.Removed {
+		err := g.Remove(ctx, spec.Router)
+		report := vpn.Report{Router: spec.Router, Rev: spec.Rev, Ready: err == nil}
+		if err != nil {
+			report.Reason = stamp(gatewayFailed(err), nil, g.now())
+		}
+		g.reports.post(report)
+		return err
+	}
+	for {
+		r, err := g.router(spec.Router)
+		if err == nil {
+			err = r.set(ctx, spec)
+		}
+		if errors.Is(err, errRemoved) {
+			continue // the next look finds a new one, or a closed gateway
+		}
+		if err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
+		return nil
+	}
+}
+
+// Remove takes everything of a router away: its SAs (each peer gets a DELETE), charon, namespace, links, files, and
+// bridges that nothing else is attached to. A router that is not there is no error.
+func (g *Gateway) Remove(ctx context.Context, router string) error {
+	r, err := g.router(router)
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	r.op.Lock()
+	defer r.op.Unlock()
+	err = r.remove(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.routers[router] == r {
+		delete(g.routers, router) // also after an error: the next call starts from what is there
+	}
+	if err != nil {
+		return fmt.Errorf("gateway: remove router %s: %w", router, err)
+	}
+	return nil
+}
+
+// Reports hands out the latest report of each router: after each Set, and on each change of a connection's state. A
+// slow reader gets the newest one. The channel is closed by Close.
+func (g *Gateway) Reports() <-chan vpn.Report { return g.reports.out }
+
+// Routers answers the routers that are on this machine below RunDir, sorted: after a restart, those to Set or Remove.
+func (g *Gateway) Routers() ([]string, error) {
+	entries, err := os.ReadDir(g.cfg.RunDir)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: routers: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() && routerID.MatchString(e.Name()) {
+			out = append(out, e.Name())
+		}
+	}
+	sort.Strings(out)
+	return out, nil
+}
+
+// Writes counts the VICI commands that change something which were sent since New.
+func (g *Gateway) Writes() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.written.Load()
+	for _, r := range g.routers {
+		r.mu.Lock()
+		if r.session != nil {
+			n += r.session.conn.Writes()
+		}
+		r.mu.Unlock()
+	}
+	return n
+}
+
+// Dataplane answers Kernel or Userland: what new routers get.
+func (g *Gateway) Dataplane() string { return g.plane }
+
+// Close lets go without touching a tunnel: charons and namespaces stay, for the next Gateway on the same RunDir.
+func (g *Gateway) Close() error {
+	g.mu.Lock()
+	already := g.closed.Err() != nil
+	g.close()
+	routers := make([]*router, 0, len(g.routers))
+	for _, r := range g.routers {
+		routers = append(routers, r)
+	}
+	g.mu.Unlock()
+	if already {
+		return nil
+	}
+	for _, r := range routers {
+		r.letGo()
+	}
+	g.running.Wait()
+	close(g.reports.stop)
+	g.host.Close()
+	return nil
+}

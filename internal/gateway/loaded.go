@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// loaded says what this router's charon has been given: for each connection a keyed digest, never the configuration
+// nor the PSK. It is a file because charon outlives us and cannot be asked for all of it (VICI shows no PSK).
+type loaded struct {
+	path  string
+	Salt  []byte            `json:"salt"`
+	Conns map[string]digest `json:"conns"`
+}
+
+// digest of a connection: Config of everything, SA of what is negotiated with the peer (PSK included).
+type digest struct {
+	Config string `json:"config"`
+	SA     string `json:"sa"`
+}
+
+// readLoaded reads the file; a missing or broken one means that nothing is known to be loaded.
+func readLoaded(f folder) (*loaded, error) {
+	l := &loaded{path: f.file("loaded.json")}
+	text, err := os.ReadFile(l.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("what charon has loaded: %w", err)
+	}
+	if err != nil || json.Unmarshal(text, l) != nil || len(l.Salt) == 0 {
+		l.Salt = make([]byte, 32)
+		rand.Read(l.Salt) // never fails (crypto/rand)
+		l.Conns = nil
+	}
+	if l.Conns == nil {
+		l.Conns = map[string]digest{}
+	}
+	return l, nil
+}
+
+func (l *loaded) write() error {
+	text, err := json.Marshal(l)
+	if err == nil {
+		err = writeFile(l.path, text)
+	}
+	if err != nil {
+		return fmt.Errorf("note what charon has loaded: %w", err)
+	}
+	return nil
+}
+
+func (l *loaded) digest(c *connConfig) digest {
+	return digest{Config: l.mac(c.conn.String(), string(c.psk)), SA: l.mac(c.sa, string(c.psk))}
+}
+
+func (l *loaded) mac(parts ...string) string {
+	mac := hmac.New(sha256.New, l.Salt)
+	for _, p := range parts {
+		fmt.Fprintf(mac, "%d:%s", len(p), p)
+	}
+	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
+}

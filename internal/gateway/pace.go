@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	maxInFlight  = 5                // per remote address: strongSwan's default guard against half-open floods
+	firstBackoff = 1 * time.Second  // after the first failure
+	lastBackoff  = 30 * time.Second // never longer
+	attemptLimit = 12 * time.Second // charon itself gives up after 8.1 s
+)
+
+// attempt is where a connection stands with being initiated.
+type attempt struct {
+	wanted   bool      // it is to be up, it is not, and initiating is ours
+	started  time.Time // not zero: in flight since
+	next     time.Time // not before
+	failures int
+}
+
+func (a *attempt) inFlight() bool { return !a.started.IsZero() }
+
+// fail ends an attempt. random is in [0,1) and spreads the next ones by up to a fifth either way.
+func (a *attempt) fail(now time.Time, random float64) {
+	pause := firstBackoff << min(a.failures, 10)
+	pause = min(pause, lastBackoff)
+	a.failures++
+	a.started = time.Time{}
+	a.next = now.Add(time.Duration(float64(pause) * (0.8 + 0.4*random)))
+}
+
+// reset forgets failures: the connection is up, or its configuration is new.
+func (a *attempt) reset() { *a = attempt{wanted: a.wanted} }
+
+// due answers the connections to initiate now, those that wait longest first, so many that no remote address has more
+// than maxInFlight; those whose attempt has run out; and when to look again (zero: nothing to wait for).
+func due(conns map[string]*connection, now time.Time) (start, overdue []*connection, again time.Time) {
+	flying := map[string]int{}
+	var waiting []*connection
+	look := func(t time.Time) {
+		if again.IsZero() || t.Before(again) {
+			again = t
+		}
+	}
+	for _, c := range conns {
+		switch limit := c.try.started.Add(attemptLimit); {
+		case c.try.inFlight() && !limit.After(now):
+			overdue = append(overdue, c)
+		case c.try.inFlight():
+			flying[c.spec.PeerAddress]++
+			look(limit)
+		case c.try.wanted && c.try.next.After(now):
+			look(c.try.next)
+		case c.try.wanted:
+			waiting = append(waiting, c)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *connection) int { return a.try.next.Compare(b.try.next) })
+	for _, c := range waiting {
+		if flying[c.spec.PeerAddress] < maxInFlight {
+			flying[c.spec.PeerAddress]++
+			start = append(start, c)
+		}
+	}
+	return start, overdue, again
+}

@@ -1,0 +1,270 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"culvert/internal/vpn"
+)
+
+// router is one router of this machine.
+type router struct {
+	id   string
+	g    *Gateway
+	dir  folder
+	wake chan struct{} // one slot: the session looks at what is due
+
+	op      sync.Mutex // one Set, Remove or recovery at a time; guards the fields below
+	settled bool       // sysctls were seen to be right by this process
+	charon  *charon
+	plane   string // Kernel or Userland: of the charon that runs
+
+	mu          sync.Mutex // state, below; never held over a VICI call
+	spec        vpn.Spec
+	conns       map[string]*connection
+	ready       bool
+	failure     *vpn.Reason
+	session     *session
+	closing     bool
+	last        vpn.Report // as posted, without LastSeen
+	unreachable time.Time  // charon said that a packet could not be sent for want of a route
+}
+
+func newRouter(g *Gateway, id string) *router {
+	return &router{id: id, g: g, dir: folder(g.folderOf(id)), wake: make(chan struct{}, 1), conns: map[string]*connection{}}
+}
+
+// set makes the Spec true and reports.
+func (r *router) set(ctx context.Context, spec vpn.Spec) error {
+	r.op.Lock()
+	defer r.op.Unlock()
+	r.mu.Lock()
+	over := r.closing
+	r.mu.Unlock()
+	if over {
+		return errRemoved
+	}
+	return r.apply(ctx, spec)
+}
+
+// errRemoved says that the router was removed while somebody waited for it.
+var errRemoved = errors.New("the router is being removed")
+
+// apply needs op.
+func (r *router) apply(ctx context.Context, spec vpn.Spec) error {
+	err := r.converge(ctx, spec)
+	if err != nil {
+		err = fmt.Errorf("router %s: %w", r.id, err)
+	}
+	r.applied(spec, err)
+	return err
+}
+
+// converge does the work in the order that lets no packet out in clear: the guard stands before forwarding is on and
+// before charon knows a connection, and loses a rule only after the connection's SAs are gone.
+func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
+	if err := os.MkdirAll(string(r.dir), 0o700); err != nil {
+		return err
+	}
+	ns, err := openNamespace(NamespaceName(r.id))
+	if errors.Is(err, os.ErrNotExist) {
+		r.settled = false
+		ns, err = createNamespace(NamespaceName(r.id))
+	}
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := r.pickPlane(); err != nil {
+		return err
+	}
+	rules := guardRules(spec, r.plane)
+	extra, err := r.prepare(ns, rules)
+	if err != nil {
+		return err
+	}
+	idle, err := r.setLinks(ns, spec)
+	if err != nil {
+		return err
+	}
+	s, fresh, err := r.connect(ctx, ns)
+	if err != nil {
+		return err
+	}
+	if err := r.setConnections(ctx, s, spec, fresh); err != nil {
+		return err
+	}
+	if extra {
+		if _, err := (guard{ns}).set(rules, true); err != nil {
+			return err
+		}
+	}
+	return r.dropBridges(idle)
+}
+
+// pickPlane keeps the data plane of a charon that runs: only a new charon may take another.
+func (r *router) pickPlane() error {
+	if r.charon == nil {
+		r.charon = adoptCharon(r.dir)
+	}
+	if r.charon != nil && r.charon.alive(r.dir) {
+		if r.plane == "" {
+			conf, err := os.ReadFile(r.dir.conf())
+			if err != nil {
+				return fmt.Errorf("adopt charon: %w", err)
+			}
+			r.plane = planeOf(string(conf))
+		}
+		return nil
+	}
+	r.charon, r.plane = nil, r.g.plane
+	return nil
+}
+
+// prepare makes the settings and the guard true, forwarding last. It answers whether the guard has rules too many.
+func (r *router) prepare(ns *namespace, rules []guardRule) (extra bool, err error) {
+	if !r.settled {
+		if err := ns.sysctl(quiet); err != nil {
+			return false, err
+		}
+	}
+	if extra, err = (guard{ns}).set(rules, false); err != nil {
+		return false, err
+	}
+	if !r.settled {
+		if err := ns.sysctl(forwarding); err != nil {
+			return false, err
+		}
+		r.settled = true
+	}
+	return extra, nil
+}
+
+// setLinks makes interfaces, addresses and routes true. It answers the bridges that this router has no more use for.
+func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err error) {
+	r.g.links.Lock()
+	defer r.g.links.Unlock()
+	w := &wires{host: r.g.host, ns: ns, physical: r.g.cfg.Physical}
+	if idle, err = r.noteBridges(spec); err != nil {
+		return nil, err
+	}
+	want := wantedInterfaces(spec)
+	if err := w.set(want); err != nil {
+		return nil, err
+	}
+	var onLo []netip.Prefix
+	if r.plane == Userland {
+		onLo = anchors(spec)
+	}
+	var gateways []netip.Addr
+	if spec.External != nil {
+		gateways = spec.External.Gateways
+	}
+	return idle, w.setAddresses(want, onLo, gateways)
+}
+
+// connect answers a session with the router's charon, which it starts where none runs. fresh says that the session is
+// new: what charon has is then to be looked at.
+func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh bool, err error) {
+	r.mu.Lock()
+	s = r.session
+	r.mu.Unlock()
+	if s != nil && s.conn.Err() == nil {
+		return s, false, nil
+	}
+	if r.charon == nil {
+		if r.charon, err = startCharon(r.g.program, r.dir, ns, r.plane, r.g.log.With("router", r.id)); err != nil {
+			return nil, false, err
+		}
+	}
+	if s, err = dialSession(ctx, r); err != nil {
+		return nil, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return nil, false, errors.Join(errors.New("the gateway is closing"), s.conn.Close())
+	}
+	r.session = s
+	r.g.running.Add(1)
+	go func() {
+		defer r.g.running.Done()
+		s.run()
+	}()
+	return s, true, nil
+}
+
+// sessionEnded is called by a session whose charon closed the socket. Unless that was our own doing, charon has died:
+// the tunnels are down, the guard stands, and a new charon gets everything again.
+func (r *router) sessionEnded(s *session) {
+	r.g.written.Add(s.conn.Writes())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing || r.session != s {
+		return
+	}
+	r.session, r.ready, r.failure = nil, false, stamp(charonDied(), nil, r.g.now())
+	for _, c := range r.conns {
+		if c.loaded {
+			c.loaded, c.established = false, false
+			c.try = attempt{}
+			c.down(vpn.StateDown, charonDied(), r.g.now())
+		}
+	}
+	r.g.log.Warn("charon ended; starting it again", "router", r.id)
+	r.publish(false)
+	r.g.running.Add(1)
+	go r.recover()
+}
+
+// recover applies the last Spec until that works or somebody else has done it.
+func (r *router) recover() {
+	defer r.g.running.Done()
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		if done := r.tryRecover(); done {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-r.g.closed.Done():
+			return
+		}
+	}
+}
+
+func (r *router) tryRecover() (done bool) {
+	r.op.Lock()
+	defer r.op.Unlock()
+	r.mu.Lock()
+	spec, over := r.spec, r.closing || r.session != nil
+	r.mu.Unlock()
+	if over {
+		return true
+	}
+	if r.charon != nil && !r.charon.alive(r.dir) {
+		r.charon = nil
+	}
+	err := r.apply(r.g.closed, spec)
+	if err != nil {
+		r.g.log.Error("bring charon back", "router", r.id, "err", err)
+	}
+	return err == nil
+}
+
+// letGo ends the session and leaves charon and its tunnels alone.
+func (r *router) letGo() {
+	r.mu.Lock()
+	r.closing = true
+	s := r.session
+	r.session = nil
+	r.mu.Unlock()
+	if s != nil {
+		_ = s.conn.Close()
+		<-s.ended
+	}
+}

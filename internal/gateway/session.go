@@ -1,0 +1,239 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"culvert/internal/vici"
+)
+
+// callTimeout bounds one VICI call: nothing that we ask for blocks in charon.
+const callTimeout = 10 * time.Second
+
+// session is our one VICI connection to a router's charon: commands go out from it, and its events move the state of
+// the router's connections.
+type session struct {
+	r       *router
+	conn    *vici.Conn
+	loaded  *loaded
+	history *history
+	ended   chan struct{}
+}
+
+// dialSession connects to a charon that runs and learns what it has loaded.
+func dialSession(ctx context.Context, r *router) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	conn, err := vici.Dial(ctx, r.dir.socket())
+	if err != nil {
+		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
+	}
+	s := &session{r: r, conn: conn, history: newHistory(), ended: make(chan struct{})}
+	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "log"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if s.loaded, err = s.whatIsLoaded(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return s, nil
+}
+
+// whatIsLoaded reads our note of it and keeps what charon confirms. Connections in charon that the note does not know
+// get an empty digest, so they are replaced or unloaded.
+func (s *session) whatIsLoaded(ctx context.Context) (*loaded, error) {
+	l, err := readLoaded(s.r.dir)
+	if err != nil {
+		return nil, err
+	}
+	conns, keys := map[string]bool{}, map[string]bool{}
+	err = s.conn.Stream(ctx, "list-conns", "list-conn", nil, func(m *vici.Message) error {
+		for name := range m.Sections() {
+			conns[name] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	shared, err := s.conn.Call(ctx, "get-shared", nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range shared.List("keys") {
+		keys[key] = true
+	}
+	for id := range l.Conns {
+		if !conns[id] || !keys[id] {
+			delete(l.Conns, id)
+		}
+	}
+	for id := range conns {
+		if _, ok := l.Conns[id]; !ok {
+			l.Conns[id] = digest{}
+		}
+	}
+	return l, nil
+}
+
+// call is one command whose refusal by charon is an error.
+func (s *session) call(ctx context.Context, command string, in *vici.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := s.conn.Call(ctx, command, in)
+	return err
+}
+
+// callLoosely is one command that charon may refuse because there is nothing to do.
+func (s *session) callLoosely(ctx context.Context, command string, in *vici.Message) error {
+	err := s.call(ctx, command, in)
+	if refused := (*vici.CommandError)(nil); errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
+
+// load gives charon a connection, the key first. It answers whether the SA, where there is one, must be made anew.
+func (s *session) load(ctx context.Context, c *connConfig) (changed, renew bool, err error) {
+	want := s.loaded.digest(c)
+	have, known := s.loaded.Conns[c.id]
+	if known && have == want {
+		return false, false, nil
+	}
+	if err := s.call(ctx, "load-shared", c.shared); err != nil {
+		return true, false, err
+	}
+	if err := s.call(ctx, "load-conn", c.conn); err != nil {
+		return true, false, err
+	}
+	s.loaded.Conns[c.id] = want
+	return true, known && have.SA != want.SA, nil
+}
+
+// unload takes a connection out of charon, its SAs with a DELETE to the peer, and its key. First the configuration, so
+// that the peer cannot come back in between.
+func (s *session) unload(ctx context.Context, id string) error {
+	if err := s.callLoosely(ctx, "unload-conn", vici.NewMessage().Set("name", id)); err != nil {
+		return err
+	}
+	if err := s.terminate(ctx, id); err != nil {
+		return err
+	}
+	if err := s.callLoosely(ctx, "unload-shared", vici.NewMessage().Set("id", id)); err != nil {
+		return err
+	}
+	delete(s.loaded.Conns, id)
+	return nil
+}
+
+// terminate ends all IKE_SAs of a connection: DELETE is sent, its answer not waited for. It returns when they are gone.
+func (s *session) terminate(ctx context.Context, id string) error {
+	request := vici.NewMessage().Set("ike", id).Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
+	if err := s.callLoosely(ctx, "terminate", request); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		sas, err := s.sas(ctx, id)
+		if err != nil || len(sas[id]) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// initiate starts the missing CHILD_SAs without waiting: a waiting call would hold one of charon's workers.
+func (s *session) initiate(ctx context.Context, id string, children []string) error {
+	for _, child := range children {
+		request := vici.NewMessage().Set("ike", id).Set("child", child).Set("timeout", "-1").Set("loglevel", "-1")
+		if err := s.call(ctx, "initiate", request); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sas lists the IKE_SAs of one connection, or with "" of all.
+func (s *session) sas(ctx context.Context, id string) (map[string][]ikeSA, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	in := vici.NewMessage()
+	if id != "" {
+		in.Set("ike", id)
+	}
+	out := map[string][]ikeSA{}
+	err := s.conn.Stream(ctx, "list-sas", "list-sa", in, func(m *vici.Message) error {
+		readSAs(out, m)
+		return nil
+	})
+	return out, err
+}
+
+// run is the session's life: events in, states and initiations out, until charon ends or the session is closed.
+func (s *session) run() {
+	defer close(s.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case event, ok := <-s.conn.Events():
+			if !ok {
+				s.r.sessionEnded(s)
+				return
+			}
+			s.handle(event)
+		case <-s.r.wake:
+		case <-timer.C:
+		}
+		if again := s.initiateDue(); !again.IsZero() {
+			timer.Reset(time.Until(again))
+		}
+	}
+}
+
+func (s *session) handle(event vici.Event) {
+	if event.Name == "log" {
+		s.r.noteLog(s.history, event)
+		return
+	}
+	up := event.Message.Get("up") == "yes"
+	for name := range event.Message.Sections() {
+		if event.Name == "ike-updown" && up {
+			s.r.ikeEstablished(name) // its CHILD_SA, which counts, has an event of its own
+			continue
+		}
+		s.refresh(name)
+	}
+}
+
+// refresh asks charon for the SAs of one connection ("" for all) and takes in what they are.
+func (s *session) refresh(id string) {
+	sas, err := s.sas(context.Background(), id)
+	if err != nil { // charon is gone, which ends the session, or hangs, which the next event will show
+		s.r.g.log.Debug("list-sas", "router", s.r.id, "err", err)
+		return
+	}
+	s.r.see(id, sas)
+}
+
+// initiateDue starts what is due and answers when to look again.
+func (s *session) initiateDue() time.Time {
+	start, overdue, again := s.r.dueNow(s)
+	for _, c := range append(overdue, start...) {
+		if c.check {
+			sas, err := s.sas(context.Background(), c.id)
+			if err != nil || !s.r.seeBefore(c.id, c.overdue, sas[c.id]) {
+				continue
+			}
+			c.children = missing(c.children, sas[c.id])
+		}
+		if err := s.initiate(context.Background(), c.id, c.children); err != nil {
+			s.r.g.log.Warn("initiate", "router", s.r.id, "connection", c.id, "err", err)
+			s.r.attemptFailed(c.id)
+		}
+	}
+	return again
+}
+
+func jitter() float64 { return rand.Float64() }

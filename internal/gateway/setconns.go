@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"culvert/internal/vici"
+	"culvert/internal/vpn"
+)
+
+// setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
+// ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
+func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
+	wanted := r.plan(spec, s)
+	changed := false
+	for id := range s.loaded.Conns {
+		if !slices.ContainsFunc(wanted, func(c *connConfig) bool { return c.id == id }) {
+			if err := s.unload(ctx, id); err != nil {
+				return err
+			}
+			changed = true
+		}
+	}
+	for _, cfg := range wanted {
+		did, err := r.loadOne(ctx, s, cfg)
+		if err != nil {
+			return err
+		}
+		changed = changed || did
+	}
+	if changed {
+		if err := s.loaded.write(); err != nil {
+			return err
+		}
+	}
+	if fresh {
+		sas, err := s.sas(ctx, "")
+		if err != nil {
+			return err
+		}
+		r.see("", sas)
+	}
+	r.poke()
+	return nil
+}
+
+// plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
+// marked before it is unloaded, so that nobody initiates it in between.
+func (r *router) plan(spec vpn.Spec, s *session) []*connConfig {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.g.now()
+	old := r.conns
+	r.conns = make(map[string]*connection, len(spec.Connections))
+	var wanted []*connConfig
+	for _, cs := range spec.Connections {
+		c := old[cs.ID]
+		if c == nil {
+			c = &connection{}
+		}
+		r.conns[cs.ID] = c
+		c.spec = cs
+		cfg, state, why := r.decide(cs, spec)
+		if cfg == nil {
+			c.cfg, c.loaded, c.parked, c.established, c.try = nil, false, false, false, attempt{}
+			c.down(state, why, now)
+			continue
+		}
+		c.cfg = cfg
+		c.settle()
+		wanted = append(wanted, cfg)
+	}
+	return wanted
+}
+
+// decide answers a connection's configuration, or why it has none.
+func (r *router) decide(c vpn.ConnectionSpec, spec vpn.Spec) (*connConfig, string, vpn.Reason) {
+	switch {
+	case !c.AdminStateUp:
+		return nil, vpn.StateDown, adminDown()
+	case spec.External == nil:
+		return nil, vpn.StateDown, noGateway()
+	case !c.LocalAddress.IsValid():
+		return nil, vpn.StateDown, noLocalAddress()
+	}
+	cfg, err := configure(c, r.plane)
+	if err != nil {
+		why := gatewayFailed(err)
+		if refused := (*configError)(nil); errors.As(err, &refused) {
+			why = refused.reason
+		}
+		return nil, vpn.StateError, why
+	}
+	return cfg, "", vpn.Reason{}
+}
+
+// loadOne loads a connection where charon has it not, or otherwise. What is negotiated with the peer makes the SA
+// follow: it is ended, and initiated anew. Anything else leaves the SA alone.
+func (r *router) loadOne(ctx context.Context, s *session, cfg *connConfig) (changed bool, err error) {
+	changed, renew, err := s.load(ctx, cfg)
+	if refused := (*vici.CommandError)(nil); errors.As(err, &refused) {
+		r.refused(cfg.id, refused)
+		return true, s.unload(ctx, cfg.id)
+	}
+	if err != nil {
+		return true, err
+	}
+	if renew {
+		r.renewing(cfg.id)
+		if err := s.terminate(ctx, cfg.id); err != nil {
+			return true, err
+		}
+	}
+	r.loadedOne(cfg.id, changed)
+	return changed, nil
+}
+
+func (r *router) refused(id string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.conns[id]; c != nil {
+		c.cfg, c.loaded, c.try = nil, false, attempt{}
+		c.down(vpn.StateError, reason("config_refused", "ours", "config", "charon refused the configuration: "+err.Error(), ""), r.g.now())
+	}
+}
+
+// renewing marks a connection whose SA we end ourselves: that is no loss to be explained.
+func (r *router) renewing(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.conns[id]; c != nil {
+		c.loaded, c.cause = false, finding{}
+		c.waiting(r.g.now())
+	}
+}
+
+func (r *router) loadedOne(id string, changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.conns[id]
+	if c == nil {
+		return
+	}
+	if !c.loaded && c.state != vpn.StateUp && (changed || c.state == "") {
+		if c.reason == nil || c.reason.Code != charonDied().Code {
+			c.waiting(r.g.now())
+		}
+	}
+	c.loaded = true
+	if changed {
+		c.parked = false
+		c.try.reset()
+	}
+	c.settle()
+}

@@ -1,0 +1,242 @@
+package gateway
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"culvert/internal/vici"
+	"culvert/internal/vpn"
+)
+
+// poke makes the session look at what is due.
+func (r *router) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// applied notes how applying a Spec went, and reports.
+func (r *router) applied(spec vpn.Spec, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spec, r.ready = spec, err == nil
+	if err == nil {
+		r.failure = nil
+	} else {
+		why := gatewayFailed(err)
+		r.failure = stamp(why, r.failure, r.g.now())
+		for _, cs := range spec.Connections { // none may stay without a state
+			c := r.conns[cs.ID]
+			if c == nil {
+				c = &connection{spec: cs}
+				r.conns[cs.ID] = c
+			}
+			if c.state == "" {
+				c.down(vpn.StateError, why, r.g.now())
+			}
+		}
+	}
+	r.publish(true)
+}
+
+// publish needs mu. Without force it posts only what differs from the last report in more than LastSeen. Nothing is
+// posted before the first Spec has been applied: what is seen until then belongs to no revision.
+func (r *router) publish(force bool) {
+	if r.spec.Router == "" {
+		return
+	}
+	report := r.report()
+	bare := r.report()
+	forget(bare.Reason)
+	for i := range bare.Connections {
+		forget(bare.Connections[i].Reason)
+	}
+	if !force && reflect.DeepEqual(bare, r.last) {
+		return
+	}
+	r.last = bare
+	r.g.reports.post(report)
+}
+
+func forget(r *vpn.Reason) {
+	if r != nil {
+		r.LastSeen = ""
+	}
+}
+
+// report needs mu.
+func (r *router) report() vpn.Report {
+	out := vpn.Report{Router: r.id, Rev: r.spec.Rev, Ready: r.ready}
+	if r.failure != nil {
+		failure := *r.failure
+		out.Reason = &failure
+	}
+	for _, c := range r.conns {
+		if c.state != "" {
+			out.Connections = append(out.Connections, c.report())
+		}
+	}
+	slices.SortFunc(out.Connections, func(a, b vpn.ConnectionReport) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// see takes in a list of SAs: of the connection id, or with "" of all.
+func (r *router) see(id string, sas map[string][]ikeSA) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.g.now()
+	for name, c := range r.conns {
+		if id == "" || name == id {
+			c.see(sas[name], now, jitter())
+		}
+	}
+	r.publish(false)
+}
+
+// seeBefore takes in the SAs of a connection that is about to be initiated again, or whose attempt has run out. It
+// answers whether to initiate now.
+func (r *router) seeBefore(id string, overdue bool, sas []ikeSA) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.poke()
+	defer r.publish(false)
+	c := r.conns[id]
+	if c == nil || !c.loaded {
+		return false
+	}
+	now := r.g.now()
+	if c.see(sas, now, jitter()); c.state == vpn.StateUp {
+		return false
+	}
+	if anyConnecting(sas) {
+		c.try.started = now
+		return false
+	}
+	if overdue {
+		c.try.fail(now, jitter())
+	}
+	return !overdue
+}
+
+func (r *router) ikeEstablished(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.conns[id]; c != nil {
+		c.established = true
+	}
+}
+
+func (r *router) attemptFailed(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.conns[id]; c != nil {
+		c.try.fail(r.g.now(), jitter())
+		r.poke()
+	}
+}
+
+// initiation is one thing to do of initiateDue.
+type initiation struct {
+	id       string
+	children []string
+	check    bool // look first whether an IKE_SA is under way
+	overdue  bool
+}
+
+// dueNow answers what to initiate and marks it as in flight.
+func (r *router) dueNow(s *session) (start, overdue []initiation, again time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != s {
+		return nil, nil, time.Time{}
+	}
+	now := r.g.now()
+	starting, late, again := due(r.conns, now)
+	for _, c := range starting {
+		start = append(start, initiation{id: c.spec.ID, children: c.cfg.children, check: c.try.failures > 0})
+		c.try.started = now
+		if limit := now.Add(attemptLimit); again.IsZero() || limit.Before(again) {
+			again = limit
+		}
+	}
+	for _, c := range late {
+		overdue = append(overdue, initiation{id: c.spec.ID, check: true, overdue: true})
+	}
+	return start, overdue, again
+}
+
+// noteLog takes in one line of charon's log.
+func (r *router) noteLog(h *history, event vici.Event) {
+	line := event.Message
+	msg := line.Get("msg")
+	peer := h.note(line)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if strings.Contains(msg, "Network is unreachable") {
+		r.unroutable(event.Time)
+		return
+	}
+	named := r.conns[line.Get("ikesa-name")]
+	in := circumstances{}
+	if named != nil {
+		in = circumstances{established: named.established, up: named.state == vpn.StateUp}
+	}
+	f, ok := classify(msg, in)
+	if !ok {
+		return
+	}
+	if f.Code == identityMismatch.Code && peer.theirs != "" {
+		f.Summary = "the peer calls itself " + quoted(peer.theirs) + " and expects us to be " + quoted(peer.ours) + ": no connection here has these identities"
+	}
+	for _, c := range r.concerned(named, peer) {
+		r.noteFinding(c, f, event.Time)
+	}
+	r.publish(false)
+}
+
+// concerned answers the connections that a line is about: the one it names, else those with the peer's address that
+// are not up.
+func (r *router) concerned(named *connection, p peer) []*connection {
+	if named != nil {
+		return []*connection{named}
+	}
+	var out []*connection
+	for _, c := range r.conns {
+		if p.address.IsValid() && parseAddr(c.spec.PeerAddress) == p.address && c.state == vpn.StateDown {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (r *router) noteFinding(c *connection, f finding, now time.Time) {
+	if f.Code == "peer_unreachable" && !c.try.started.IsZero() && r.unreachable.After(c.try.started) {
+		f.Reason = noRoute()
+	}
+	c.note(f, now)
+	if c.try.inFlight() && !f.brief && c.state != vpn.StateUp {
+		c.try.fail(now, jitter())
+		r.poke()
+	}
+}
+
+// unroutable notes that the kernel knew no route for a packet of charon's. The line names no connection: while only
+// one is being initiated it is that one's, otherwise it is remembered until charon gives up.
+func (r *router) unroutable(now time.Time) {
+	r.unreachable = now
+	var flying []*connection
+	for _, c := range r.conns {
+		if c.try.inFlight() {
+			flying = append(flying, c)
+		}
+	}
+	if len(flying) == 1 {
+		flying[0].note(finding{Reason: noRoute()}, now)
+		r.publish(false)
+	}
+}
+
+func quoted(s string) string { return "'" + s + "'" }
