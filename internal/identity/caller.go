@@ -9,6 +9,8 @@ const (
 	RoleReader = "reader"
 	RoleMember = "member"
 	RoleAdmin  = "admin"
+	// RoleService is for other services: it may validate anybody's token, and includes no other role.
+	RoleService = "service"
 )
 
 // Caller is who makes a request, as a valid token says.
