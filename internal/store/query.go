@@ -28,6 +28,7 @@ type builder struct {
 	keys    []key  // sort keys, the id last
 	reverse bool
 	nothing bool // no row can match
+	named   bool // a filter names few rows by its index
 }
 
 // key is one sort key.
@@ -110,11 +111,13 @@ func (b *builder) in(f resource.Filter) error {
 		return fmt.Errorf("%s: %w", f.Column.Name, ErrTooManyValues)
 	case len(values) == 0:
 		b.nothing = true
+		return nil
 	case len(values) == 1:
 		b.filter += " AND " + c.expr + " = " + values[0]
 	default:
 		b.filter += " AND " + c.expr + " IN (" + strings.Join(values, ", ") + ")"
 	}
+	b.named = b.named || f.Column.Name == "name"
 	return nil
 }
 
@@ -184,10 +187,15 @@ func (b *builder) rows(q resource.Query) string {
 		b.orderBy(false)
 }
 
+// orderBy lists the sort keys. SQLite, which knows nothing of how rare a name is, would rather walk all rows in the order
+// of an index than look up few by name and sort them; an expression has no such index.
 func (b *builder) orderBy(flip bool) string {
 	terms := make([]string, len(b.keys))
 	for i, k := range b.keys {
 		terms[i] = k.expr
+		if b.named && k.typ == resource.Text {
+			terms[i] += " || ''"
+		}
 		if k.desc != flip {
 			terms[i] += " DESC"
 		}
@@ -213,7 +221,7 @@ func columnOf(c resource.Column) (column, error) {
 		return column{fmt.Sprintf("CASE CAST(doc->'%s' AS text) WHEN 'true' THEN 2 WHEN 'false' THEN 1 ELSE 0 END",
 			c.Name), c.Type}, nil
 	default: // the index resources_name has this very expression
-		return column{`COALESCE(doc->>'` + c.Name + `', '') COLLATE "BINARY"`, c.Type}, nil
+		return column{`(COALESCE(doc->>'` + c.Name + `', '') COLLATE "BINARY")`, c.Type}, nil
 	}
 }
 

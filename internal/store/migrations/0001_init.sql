@@ -26,7 +26,7 @@ CREATE INDEX resources_list ON resources (kind, project_id, created_at, id);
 CREATE INDEX resources_all ON resources (kind, created_at, id);
 CREATE INDEX resources_shared ON resources (kind) WHERE shared;
 CREATE INDEX resources_rev ON resources (kind, rev);
-CREATE INDEX resources_name ON resources (kind, (COALESCE(doc->>'name', '') COLLATE "BINARY"));
+CREATE INDEX resources_name ON resources (kind, (COALESCE(doc->>'name', '') COLLATE "BINARY"), project_id);
 
 CREATE TABLE refs (
     src text COLLATE "BINARY" NOT NULL REFERENCES resources (id) ON DELETE CASCADE,

@@ -236,6 +236,11 @@ func (s *suite) page(t *rapid.T, kind string, items []item) {
 	}), 1, 3).Draw(t, "order")
 	q := resource.Query{Kind: kind, Order: order, Limit: rapid.IntRange(0, 6).Draw(t, "limit"), Reverse: rapid.Bool().Draw(t, "reverse")}
 	slices.SortFunc(items, func(a, b item) int { return compare(order, a, b) })
+	if rapid.Bool().Draw(t, "by name") {
+		names := rapid.SliceOfN(rapid.SampledFrom([]string{"", "a", "A", "nobody"}), 1, 3).Draw(t, "names")
+		q.Filters = []resource.Filter{{Column: text("name"), Values: names}}
+		items = slices.DeleteFunc(slices.Clone(items), func(i item) bool { return !slices.Contains(names, i.name) })
+	}
 	from, to := 0, len(items)
 	if at := rapid.IntRange(-1, len(items)-1).Draw(t, "marker"); at >= 0 {
 		q.Marker = items[at].id
