@@ -137,22 +137,38 @@ func (g *Gateway) Set(ctx context.Context, spec vpn.Spec) error {
 // Remove takes everything of a router away: its SAs (each peer gets a DELETE), charon, namespace, links, files, and
 // bridges that nothing else is attached to. A router that is not there is no error.
 func (g *Gateway) Remove(ctx context.Context, router string) error {
-	r, err := g.router(router)
-	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
+	for {
+		r, err := g.router(router)
+		if err == nil {
+			err = g.removeOne(ctx, r)
+		}
+		if errors.Is(err, errRemoved) {
+			continue // by another call, and perhaps made anew since
+		}
+		if err != nil {
+			return fmt.Errorf("gateway: remove router %s: %w", router, err)
+		}
+		return nil
 	}
+}
+
+func (g *Gateway) removeOne(ctx context.Context, r *router) error {
 	r.op.Lock()
 	defer r.op.Unlock()
-	err = r.remove(ctx)
+	if g.find(r.id) != r {
+		return errRemoved
+	}
+	err := r.remove(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.routers[router] == r {
-		delete(g.routers, router) // also after an error: the next call starts from what is there
-	}
-	if err != nil {
-		return fmt.Errorf("gateway: remove router %s: %w", router, err)
-	}
-	return nil
+	delete(g.routers, r.id) // also after an error: the next call starts from what is there
+	return err
+}
+
+func (g *Gateway) find(id string) *router {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.routers[id]
 }
 
 // Reports hands out the latest report of each router: after each Set, and on each change of a connection's state. A

@@ -21,7 +21,9 @@ func BridgeName(network string) string { return "cb-" + short(network) }
 
 func hostEnd(port string) string { return "ch-" + short(port) }
 
-func isOurs(name string) bool { return strings.HasPrefix(name, "qg-") || strings.HasPrefix(name, "qr-") }
+func isOurs(name string) bool {
+	return strings.HasPrefix(name, "qg-") || strings.HasPrefix(name, "qr-")
+}
 
 // iface is one wanted interface of a router.
 type iface struct {
@@ -218,7 +220,17 @@ func (w *wires) mendHostEnd(i iface, bridge netlink.Link) error {
 	return nil
 }
 
-// bridge finds or makes a bridge of ours. The host itself takes no part in the network: no IPv6 on it, no address.
+// aloof are the settings that keep the host itself out of a network whose bridge it carries: it would otherwise answer
+// ARP on it for its own addresses, and take packets sent to them.
+func aloof(bridge string) []setting {
+	return []setting{
+		{"ipv4/conf/" + bridge + "/arp_ignore", "8"},
+		{"ipv4/conf/" + bridge + "/rp_filter", "1"}, // no route leads there, so nothing passes
+		{"ipv6/conf/" + bridge + "/disable_ipv6", "1"},
+	}
+}
+
+// bridge finds or makes a bridge of ours.
 func (w *wires) bridge(name string) (netlink.Link, error) {
 	l, err := w.host.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -228,10 +240,10 @@ func (w *wires) bridge(name string) (netlink.Link, error) {
 		if err := w.host.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}); err != nil && !errors.Is(err, unix.EEXIST) {
 			return nil, fmt.Errorf("add bridge %s: %w", name, err)
 		}
-		if err := writeSettings([]setting{{"ipv6/conf/" + name + "/disable_ipv6", "1"}}); err != nil {
-			return nil, err
-		}
 		l, err = w.host.LinkByName(name)
+	}
+	if err == nil {
+		err = writeSettings(aloof(name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bridge %s: %w", name, err)
