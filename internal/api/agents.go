@@ -86,7 +86,10 @@ func (s *server) follow(c *call, out *stream, rev int64) error {
 			out.line(line{Rev: &rev})
 		case <-changed:
 			specs, now, err := s.Gateways.Specs(c, rev)
-			if err != nil && c.Err() == nil {
+			if c.Err() != nil {
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("specs after %d: %w", rev, err)
 			}
 			out.specs(specs)

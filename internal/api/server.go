@@ -23,8 +23,8 @@ type Authenticator interface {
 
 // Routers are the two actions of a router. The answers are written as JSON.
 type Routers interface {
-	AddRouterInterface(ctx context.Context, c identity.Caller, router string, body map[string]any) (any, error)
-	RemoveRouterInterface(ctx context.Context, c identity.Caller, router string, body map[string]any) (any, error)
+	AddRouterInterface(ctx context.Context, c identity.Caller, router string, body map[string]any) (map[string]any, error)
+	RemoveRouterInterface(ctx context.Context, c identity.Caller, router string, body map[string]any) (map[string]any, error)
 }
 
 // Config is what the API needs. Resources, Auth and Log are required; what else is nil is not served.
@@ -116,4 +116,4 @@ func (s *server) health(c *call) error {
 	return c.json(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-type routerFunc func(ctx context.Context, c identity.Caller, router string, body map[string]any) (any, error)
+type routerFunc func(ctx context.Context, c identity.Caller, router string, body map[string]any) (map[string]any, error)

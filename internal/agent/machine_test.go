@@ -1,0 +1,201 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"culvert/internal/vpn"
+)
+
+// machine is a gateway host in memory, which keeps the contract of agent.Gateway: it reports every Spec that it made true.
+type machine struct {
+	reports chan vpn.Report
+
+	mu     sync.Mutex
+	specs  map[string]vpn.Spec // what stands
+	calls  []string            // "set a 3", in order of their begin
+	fail   map[string]int      // Sets and Removes of a router that are still to fail
+	hold   map[string]chan struct{}
+	inside map[string]bool
+	broken error // a rule of the contract that the agent broke
+}
+
+func newMachine() *machine {
+	return &machine{reports: make(chan vpn.Report, 100), specs: map[string]vpn.Spec{}, fail: map[string]int{},
+		hold: map[string]chan struct{}{}, inside: map[string]bool{}}
+}
+
+func (m *machine) enter(ctx context.Context, call, router string) error {
+	m.mu.Lock()
+	if m.inside[router] {
+		m.broken = errors.New("two calls for one router at a time")
+	}
+	m.inside[router] = true
+	m.calls = append(m.calls, call)
+	hold := m.hold[router]
+	m.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inside[router] = false
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if m.fail[router] > 0 {
+		m.fail[router]--
+		return errors.New("charon said no to hunter2-secret\nin two lines")
+	}
+	return nil
+}
+
+func (m *machine) Set(ctx context.Context, s vpn.Spec) error {
+	if err := m.enter(ctx, "set "+s.Router, s.Router); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.specs[s.Router] = s
+	m.mu.Unlock()
+	r := vpn.Report{Router: s.Router, Rev: s.Rev, Ready: true}
+	for _, c := range s.Connections {
+		r.Connections = append(r.Connections, vpn.ConnectionReport{ID: c.ID, State: vpn.StateUp})
+	}
+	select {
+	case m.reports <- r:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (m *machine) Remove(ctx context.Context, router string) error {
+	if err := m.enter(ctx, "remove "+router, router); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.specs, router)
+	return nil
+}
+
+func (m *machine) Reports() <-chan vpn.Report { return m.reports }
+
+func (m *machine) Routers() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.specs)), nil
+}
+
+// stands is the revision of the Spec that stands for each router.
+func (m *machine) stands() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]int64{}
+	for r, s := range m.specs {
+		out[r] = s.Rev
+	}
+	return out
+}
+
+func (m *machine) do(fn func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fn()
+}
+
+// board is the server's side in memory: api.Gateways for the tests over HTTP.
+type board struct {
+	mu       sync.Mutex
+	rev      int64
+	specs    map[string]vpn.Spec
+	changed  chan struct{}
+	reports  []vpn.Report
+	attached int
+}
+
+func newBoard() *board { return &board{specs: map[string]vpn.Spec{}, changed: make(chan struct{})} }
+
+// put writes a Spec under the next revision, which it returns.
+func (b *board) put(s vpn.Spec) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rev++
+	s.Rev = b.rev
+	b.specs[s.Router] = s
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.rev
+}
+
+// drop forgets a router without a word.
+func (b *board) drop(router string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.specs, router)
+}
+
+func (b *board) Specs(_ context.Context, after int64) ([]vpn.Spec, int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []vpn.Spec
+	for _, r := range slices.Sorted(maps.Keys(b.specs)) {
+		if s := b.specs[r]; s.Rev > after {
+			out = append(out, s)
+		}
+	}
+	return out, b.rev, nil
+}
+
+func (b *board) Changed(rev int64) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rev > rev {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	return b.changed
+}
+
+func (b *board) Report(_ context.Context, reports []vpn.Report) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reports = append(b.reports, reports...)
+	return nil
+}
+
+func (b *board) Attach() func() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attached++
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.attached--
+	}
+}
+
+// of are the reports on a router so far.
+func (b *board) of(router string) []vpn.Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []vpn.Report
+	for _, r := range b.reports {
+		if r.Router == router {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (b *board) watchers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.attached
+}
