@@ -24,10 +24,10 @@ type space struct {
 func addressSpace(ctx context.Context, r resource.Reader, n *Network, except string) (*space, error) {
 	s := &space{net: n, taken: map[netip.Addr]bool{}, macs: map[string]bool{}}
 	var err error
-	if s.subnets, err = where[Subnet](ctx, r, kindSubnet, "network_id", n.ID); err != nil {
+	if s.subnets, err = usersOf[Subnet](ctx, r, kindSubnet, n.ID); err != nil {
 		return nil, err
 	}
-	ports, err := where[Port](ctx, r, kindPort, "network_id", n.ID)
+	ports, err := usersOf[Port](ctx, r, kindPort, n.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +104,8 @@ func eui64(sub *Subnet, mac string) netip.Addr {
 }
 
 // setNamed fulfils p.FixedIPs as the request gave them: first those with an address, then those with a subnet alone.
-// Addresses outside of the pools are for the network's owner; kind is the policy's word for who asks.
-func (s *space) setNamed(op *crud.Op, p *Port, kind string) error {
+// Addresses outside of the pools are for the network's owner; policy names the rule that says so.
+func (s *space) setNamed(op *crud.Op, p *Port, policy string) error {
 	out := make([]FixedIP, len(p.FixedIPs))
 	for i, f := range p.FixedIPs {
 		if f.IPAddress == "" {
@@ -118,7 +118,7 @@ func (s *space) setNamed(op *crud.Op, p *Port, kind string) error {
 		pooled := slices.ContainsFunc(sub.Pools, func(q Pool) bool { return q.contains(a) })
 		if !pooled && !slices.Contains(s.kept, FixedIP{sub.ID, a.String()}) && !op.Caller.MayWrite(s.net.ProjectID) {
 			return resource.Errorf(403, "PolicyNotAuthorized",
-				"%s:fixed_ips is disallowed by policy: %s lies outside of the allocation pools of subnet %s, and network %s belongs to another project", kind, a, sub.ID, s.net.ID)
+				"%s is disallowed by policy: %s lies outside of the allocation pools of subnet %s, and network %s belongs to another project", policy, a, sub.ID, s.net.ID)
 		}
 		out[i] = FixedIP{sub.ID, a.String()}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"culvert/internal/crud"
 	"culvert/internal/resource"
@@ -29,17 +30,35 @@ func load[T any](ctx context.Context, r resource.Reader, kind, id string) (*T, r
 	return v, row, nil
 }
 
-// where loads every resource of a kind whose text column has this value, oldest first.
-func where[T any](ctx context.Context, r resource.Reader, kind, column, value string) ([]*T, error) {
-	list, err := crud.LoadAll[T](ctx, r, resource.Query{Kind: kind, Filters: equal(column, value)})
+// usersOf loads every resource of a kind that refers to id, oldest first. It goes by the store's references, which are
+// indexed, where a filter on an attribute would read the whole kind.
+func usersOf[T any](ctx context.Context, r resource.Reader, kind, id string) ([]*T, error) {
+	refs, err := r.Users(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("list %s by %s: %w", kind, column, err)
+		return nil, fmt.Errorf("users of %s: %w", id, err)
 	}
-	return list, nil
+	var ids []string
+	for _, ref := range refs {
+		if ref.Kind == kind {
+			ids = append(ids, ref.ID)
+		}
+	}
+	var out []*T
+	for some := range slices.Chunk(ids, maxValues) {
+		list, err := crud.LoadAll[T](ctx, r, resource.Query{Kind: kind, Filters: anyOf("id", some)})
+		if err != nil {
+			return nil, fmt.Errorf("%ss that use %s: %w", kind, id, err)
+		}
+		out = append(out, list...)
+	}
+	return out, nil
 }
 
-func equal(column, value string) []resource.Filter {
-	return []resource.Filter{{Column: resource.Column{Name: column, Type: resource.Text}, Values: []string{value}}}
+// maxValues is how many values a filter may have without coming near any engine's limit.
+const maxValues = 10_000
+
+func anyOf(column string, values []string) []resource.Filter {
+	return []resource.Filter{{Column: resource.Column{Name: column, Type: resource.Text}, Values: values}}
 }
 
 // encode writes JSON without HTML escapes, as every document is.

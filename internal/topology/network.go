@@ -64,7 +64,7 @@ func (t *Topology) updateNetwork(op *crud.Op, old, n *Network) error {
 			return adminNeeded("update", kindNetwork, attr)
 		}
 	}
-	subnets, err := where[Subnet](op, op.Tx, kindSubnet, "network_id", n.ID)
+	subnets, err := usersOf[Subnet](op, op.Tx, kindSubnet, n.ID)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,8 @@ func (n *Network) checkProvider(op *crud.Op) error {
 	case n.Physical == nil:
 		return nil
 	}
-	same, err := where[Network](op, op.Tx, kindNetwork, "provider:physical_network", *n.Physical)
+	same, err := crud.LoadAll[Network](op, op.Tx, resource.Query{Kind: kindNetwork,
+		Filters: anyOf("provider:physical_network", []string{*n.Physical})})
 	for _, other := range same {
 		if err == nil && other.ID != n.ID {
 			return resource.Errorf(409, "FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use by network %s.", *n.Physical, other.ID)
@@ -128,7 +129,7 @@ func (n *Network) checkProvider(op *crud.Op) error {
 
 // checkNarrower keeps a network from being hidden from those who use it.
 func (n *Network) checkNarrower(op *crud.Op, subnets []*Subnet) error {
-	ports, err := where[Port](op, op.Tx, kindPort, "network_id", n.ID)
+	ports, err := usersOf[Port](op, op.Tx, kindPort, n.ID)
 	if err != nil {
 		return err
 	}
@@ -156,7 +157,7 @@ func sharingError(id string) error {
 
 // deleteNetwork takes the subnets along that nobody uses, as Neutron does.
 func (t *Topology) deleteNetwork(op *crud.Op, n *Network) error {
-	ports, err := where[Port](op, op.Tx, kindPort, "network_id", n.ID)
+	ports, err := usersOf[Port](op, op.Tx, kindPort, n.ID)
 	if err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (t *Topology) networkStored(op *crud.Op, old, n *Network) error {
 	if old.MTU == n.MTU && equalText(old.Physical, n.Physical) {
 		return nil
 	}
-	ports, err := where[Port](op, op.Tx, kindPort, "network_id", n.ID)
+	ports, err := usersOf[Port](op, op.Tx, kindPort, n.ID)
 	if err != nil {
 		return err
 	}

@@ -105,14 +105,14 @@ func (t *Topology) createPort(op *crud.Op, p *Port) error {
 	if err != nil {
 		return err
 	}
-	if err := t.setMAC(op, s, p); err != nil {
+	if err := t.setMAC(op, s, p, "create"); err != nil {
 		return err
 	}
 	if op.Sent["fixed_ips"] == nil {
 		p.FixedIPs, err = s.automatic(p.MAC)
 		return err
 	}
-	return s.setNamed(op, p, kindPort)
+	return s.setNamed(op, p, "create_port:fixed_ips")
 }
 
 func ownerReserved(owner string) error {
@@ -120,14 +120,14 @@ func ownerReserved(owner string) error {
 }
 
 // setMAC generates the address, or checks the one asked for.
-func (t *Topology) setMAC(op *crud.Op, s *space, p *Port) error {
+func (t *Topology) setMAC(op *crud.Op, s *space, p *Port, verb string) error {
 	if p.MAC == "" {
 		mac, err := s.newMAC(t.rand)
 		p.MAC = mac
 		return err
 	}
 	if !op.Caller.MayWrite(s.net.ProjectID) {
-		return resource.Errorf(403, "PolicyNotAuthorized", "create_port:mac_address is disallowed by policy: network %s belongs to another project", s.net.ID)
+		return resource.Errorf(403, "PolicyNotAuthorized", "%s_port:mac_address is disallowed by policy: network %s belongs to another project", verb, s.net.ID)
 	}
 	if s.macs[p.MAC] {
 		return resource.Errorf(409, "MacAddressInUse", "Unable to complete operation for network %s. The mac address %s is in use.", s.net.ID, p.MAC)
@@ -157,7 +157,7 @@ func (t *Topology) updatePort(op *crud.Op, old, p *Port) error {
 		return err
 	}
 	if old.MAC != p.MAC {
-		if err := t.setMAC(op, s, p); err != nil {
+		if err := t.setMAC(op, s, p, "update"); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func (t *Topology) updatePort(op *crud.Op, old, p *Port) error {
 		return nil
 	}
 	s.kept = old.FixedIPs
-	return s.setNamed(op, p, kindPort)
+	return s.setNamed(op, p, "update_port:fixed_ips")
 }
 
 // checkRouterPort refuses what only the router's own actions may change.

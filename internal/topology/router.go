@@ -84,7 +84,7 @@ func (t *Topology) routerStored(op *crud.Op, old, r *Router) error {
 
 // portsOf splits a router's ports; gateway is nil where there is none.
 func portsOf(op *crud.Op, router string) (gateway *Port, interfaces []*Port, err error) {
-	ports, err := where[Port](op, op.Tx, kindPort, "device_id", router)
+	ports, err := usersOf[Port](op, op.Tx, kindPort, router)
 	for _, p := range ports {
 		switch p.Owner {
 		case ownerGateway:

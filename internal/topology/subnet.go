@@ -139,7 +139,7 @@ func (s *Subnet) checkModes(p netip.Prefix) error {
 func isAuto(mode *string) bool { return mode != nil && *mode != "dhcpv6-stateful" }
 
 func (s *Subnet) checkOverlap(op *crud.Op, p netip.Prefix) error {
-	others, err := where[Subnet](op, op.Tx, kindSubnet, "network_id", s.NetworkID)
+	others, err := usersOf[Subnet](op, op.Tx, kindSubnet, s.NetworkID)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (t *Topology) updateSubnet(op *crud.Op, old, s *Subnet) error {
 	if err := s.checkAddresses(p); err != nil || equalText(old.GatewayIP, s.GatewayIP) || old.GatewayIP == nil {
 		return err
 	}
-	ports, err := where[Port](op, op.Tx, kindPort, "network_id", s.NetworkID)
+	ports, err := usersOf[Port](op, op.Tx, kindPort, s.NetworkID)
 	for _, port := range ports {
 		if port.Owner == ownerInterface && port.has(*old.GatewayIP) {
 			return resource.Errorf(409, "GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", *old.GatewayIP, port.ID)
@@ -206,7 +206,7 @@ func (t *Topology) subnetStored(op *crud.Op, old, s *Subnet) error {
 		if equalText(old.GatewayIP, s.GatewayIP) {
 			return nil
 		}
-		ports, err := where[Port](op, op.Tx, kindPort, "network_id", s.NetworkID)
+		ports, err := usersOf[Port](op, op.Tx, kindPort, s.NetworkID)
 		if err != nil {
 			return err
 		}

@@ -46,6 +46,8 @@ type Topology struct {
 	rand  io.Reader
 	guard Guard
 	info  map[string]*resource.Kind
+	// taggers are by kind.
+	taggers map[string]tagger
 }
 
 // New returns a Topology; its Kinds are still to be added to the service.
@@ -76,6 +78,10 @@ func New(c Config) (*Topology, error) {
 		}
 		t.info[k.name] = info
 	}
+	t.taggers = map[string]tagger{
+		kindNetwork: taggerOf[Network](t, kindNetwork), kindSubnet: taggerOf[Subnet](t, kindSubnet),
+		kindRouter: taggerOf[Router](t, kindRouter), kindPort: taggerOf[Port](t, kindPort),
+	}
 	return t, nil
 }
 
@@ -90,11 +96,6 @@ func (t *Topology) Kinds() []crud.Kind {
 		crud.Define(t.info[kindRouter], t.routerRules()),
 		crud.Define(t.info[kindPort], t.portRules()),
 	}
-}
-
-// Tagged is a resource with Neutron's tags, which have a sub-resource of their own (see Topology.SetTags).
-type Tagged struct {
-	Tags []string `json:"tags" rule:"strings"`
 }
 
 type noGuard struct{}

@@ -71,7 +71,7 @@ func (t *Topology) Router(ctx context.Context, r resource.Reader, id string) (*R
 		}
 		v.Routes = append(v.Routes, RouteView{dst, hop})
 	}
-	ports, err := where[Port](ctx, r, kindPort, "device_id", id)
+	ports, err := usersOf[Port](ctx, r, kindPort, id)
 	if err != nil {
 		return nil, err
 	}
