@@ -42,7 +42,7 @@ func TestListenAgain(t *testing.T) {
 // awaitRevision waits as a watcher does: it may be woken early.
 func awaitRevision(t *testing.T, s *Store, wake <-chan struct{}, rev int64) {
 	t.Helper()
-	for deadline := time.After(30 * time.Second); ; {
+	for deadline := time.After(10 * time.Second); ; {
 		select {
 		case <-wake:
 		case <-deadline:

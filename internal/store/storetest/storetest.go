@@ -14,8 +14,9 @@ import (
 	"culvert/internal/resource"
 )
 
-// waitLimit bounds every wait for something that must happen.
-const waitLimit = 20 * time.Second
+// waitLimit bounds every wait for something that must happen. It is shorter than the 15 s after which the PostgreSQL engine
+// looks by itself, so that a notification that never comes is seen.
+const waitLimit = 10 * time.Second
 
 // Open opens the database of one test, each time as another server would.
 type Open func() (resource.Store, error)
