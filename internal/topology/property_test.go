@@ -40,6 +40,7 @@ func TestInvariants(t *testing.T) {
 			rt.Fatal(err)
 		}
 		m := &machine{env: onStore(rt, st, keys), byKind: map[string][]string{}}
+		m.seed(t)
 		for range rapid.IntRange(10, 40).Draw(rt, "steps") {
 			line := m.draw(rt)
 			_, err := m.do(t.Context(), line)
@@ -50,6 +51,7 @@ func TestInvariants(t *testing.T) {
 			if err == nil {
 				done[m.verb]++
 			}
+			m.forget(err == nil)
 			if err := m.look(t.Context()); err != nil {
 				rt.Fatalf("after %s: %v", line, m.plain(err.Error()))
 			}
@@ -64,9 +66,31 @@ func TestInvariants(t *testing.T) {
 
 type machine struct {
 	*env
-	byKind map[string][]string
-	n      int
-	verb   string
+	byKind   map[string][]string // names of what exists
+	attached [][2]string         // routers and subnets, perhaps no more
+	n        int
+	verb     string    // of the last line
+	made     [2]string // kind and name that the last line would make
+	gone     [2]string // … and take away
+}
+
+// seed gives the first lines something to be about.
+func (m *machine) seed(t *testing.T) {
+	m.run(t, "admin create network ext {\"router:external\":true}", `admin create subnet out {"network_id":"$ext","cidr":"203.0.113.0/29","ip_version":4}`,
+		"admin create network net {}", `admin create subnet in {"network_id":"$net","cidr":"10.0.0.0/29","ip_version":4}`, "admin create router r {}")
+	m.byKind = map[string][]string{"network": {"ext", "net"}, "subnet": {"out", "in"}, "router": {"r"}}
+}
+
+// forget keeps byKind to what exists.
+func (m *machine) forget(ok bool) {
+	if m.made[0] != "" && !ok {
+		l := m.byKind[m.made[0]]
+		m.byKind[m.made[0]] = l[:len(l)-1]
+	}
+	if m.gone[0] != "" && ok {
+		m.byKind[m.gone[0]] = slices.DeleteFunc(m.byKind[m.gone[0]], func(n string) bool { return n == m.gone[1] })
+	}
+	m.made, m.gone = [2]string{}, [2]string{}
 }
 
 // draw makes one line about things that exist, or existed.
@@ -81,7 +105,9 @@ func (m *machine) draw(t *rapid.T) string {
 	fresh := func(kind string) string {
 		m.n++
 		name := fmt.Sprintf("%s%d", kind, m.n)
-		m.byKind[kind] = append(m.byKind[kind], name)
+		if kind != "if" {
+			m.byKind[kind], m.made = append(m.byKind[kind], name), [2]string{kind, name}
+		}
 		return name
 	}
 	ref := func(kind string) string { return `"$` + pick(kind) + `"` }
@@ -121,15 +147,25 @@ func (m *machine) draw(t *rapid.T) string {
 			return "update port " + pick("port") + ` {"fixed_ips":[{"subnet_id":` + ref("subnet") + `},{"ip_address":"` + ip() + `"}]}`
 		},
 		func() string {
-			return "attach " + fresh("if") + " " + pick("router") + ` {"subnet_id":` + ref("subnet") + "}"
+			r, sub := pick("router"), pick("subnet")
+			m.attached = append(m.attached, [2]string{r, sub})
+			return "attach " + fresh("if") + " " + r + ` {"subnet_id":"$` + sub + `"}`
 		},
 		func() string {
-			return "attach " + fresh("if") + " " + pick("router") + ` {"subnet_id":` + ref("subnet") + "}"
+			r, sub := pick("router"), pick("subnet")
+			m.attached = append(m.attached, [2]string{r, sub})
+			return "attach " + fresh("if") + " " + r + ` {"subnet_id":"$` + sub + `"}`
 		},
 		func() string {
 			return "attach " + fresh("if") + " " + pick("router") + ` {"port_id":` + ref("port") + "}"
 		},
-		func() string { return "detach x " + pick("router") + ` {"subnet_id":` + ref("subnet") + "}" },
+		func() string {
+			if len(m.attached) == 0 {
+				return "detach x " + pick("router") + ` {"subnet_id":` + ref("subnet") + "}"
+			}
+			a := rapid.SampledFrom(m.attached).Draw(t, "attached")
+			return "detach x " + a[0] + ` {"subnet_id":"$` + a[1] + `"}`
+		},
 		func() string {
 			return "update router " + pick("router") + ` {"external_gateway_info":{"network_id":` + ref("network") + "}}"
 		},
@@ -145,7 +181,8 @@ func (m *machine) draw(t *rapid.T) string {
 		},
 		func() string {
 			kind := one("kind", "network", "subnet", "router", "port")
-			return "delete " + kind + " " + pick(kind)
+			m.gone = [2]string{kind, pick(kind)}
+			return "delete " + kind + " " + m.gone[1]
 		},
 	}
 	line := lines[rapid.IntRange(0, len(lines)-1).Draw(t, "line")]()
