@@ -27,18 +27,18 @@ func oneOf[T any](c *keystoneCall, code int, key string, v *T, doc func(*keyston
 	return c.json(code, object{key: doc(c, v)})
 }
 
-func links(c *keystoneCall, path string) object { return object{"self": c.url + "/v3/" + path} }
+func selfLink(c *keystoneCall, path string) object { return object{"self": c.url + "/v3/" + path} }
 
 func domainDoc(c *keystoneCall, d *identity.Domain) object {
 	return object{"id": d.ID, "name": d.Name, "description": d.Description, "enabled": d.Enabled, "tags": []string{}, "options": object{},
-		"links": links(c, "domains/"+d.ID)}
+		"links": selfLink(c, "domains/"+d.ID)}
 }
 
 func projectDoc(c *keystoneCall, p *identity.Project) object {
 	doc := object{}
 	maps.Copy(doc, p.Extra)
 	maps.Copy(doc, object{"id": p.ID, "name": p.Name, "description": p.Description, "enabled": p.Enabled, "domain_id": p.DomainID,
-		"parent_id": p.DomainID, "is_domain": false, "tags": p.Tags, "options": object{}, "links": links(c, "projects/"+p.ID)})
+		"parent_id": p.DomainID, "is_domain": false, "tags": p.Tags, "options": object{}, "links": selfLink(c, "projects/"+p.ID)})
 	return doc
 }
 
@@ -46,7 +46,7 @@ func userDoc(c *keystoneCall, u *identity.User) object {
 	doc := object{}
 	maps.Copy(doc, u.Extra)
 	maps.Copy(doc, object{"id": u.ID, "name": u.Name, "enabled": u.Enabled, "domain_id": u.DomainID, "password_expires_at": nil,
-		"options": object{}, "links": links(c, "users/"+u.ID)})
+		"options": object{}, "links": selfLink(c, "users/"+u.ID)})
 	for key, v := range map[string]string{"description": u.Description, "email": u.Email, "default_project_id": u.DefaultProjectID} {
 		if v != "" {
 			doc[key] = v
@@ -56,7 +56,7 @@ func userDoc(c *keystoneCall, u *identity.User) object {
 }
 
 func roleDoc(c *keystoneCall, r *identity.Role) object {
-	return object{"id": r.ID, "name": r.Name, "description": r.Description, "domain_id": nil, "options": object{}, "links": links(c, "roles/"+r.ID)}
+	return object{"id": r.ID, "name": r.Name, "description": r.Description, "domain_id": nil, "options": object{}, "links": selfLink(c, "roles/"+r.ID)}
 }
 
 func assignmentDoc(c *keystoneCall, a *identity.NamedAssignment) object {

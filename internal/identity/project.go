@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"culvert/internal/resource"
 )
@@ -31,7 +32,7 @@ func (f Filter) query(kind string) resource.Query {
 
 // Domains lists all domains, for an admin.
 func (s *Service) Domains(ctx context.Context, by *Token, f Filter) ([]Domain, error) {
-	return list[Domain](ctx, s, by, "list_domains", f.query(kindDomain))
+	return list(ctx, s, by, "list_domains", f.query(kindDomain), func(d *Domain) bool { return f.keeps(d.Name) })
 }
 
 // Domain shows one, to an admin and to the domain's own users.
@@ -44,7 +45,7 @@ func (s *Service) Domain(ctx context.Context, by *Token, id string) (*Domain, er
 
 // Projects lists all projects, for an admin.
 func (s *Service) Projects(ctx context.Context, by *Token, f Filter) ([]Project, error) {
-	return list[Project](ctx, s, by, "list_projects", f.query(kindProject))
+	return list(ctx, s, by, "list_projects", f.query(kindProject), func(p *Project) bool { return f.keeps(p.Name) })
 }
 
 // Project shows one, to an admin and to who works in it.
@@ -55,7 +56,9 @@ func (s *Service) Project(ctx context.Context, by *Token, id string) (*Project, 
 	return show[Project](ctx, s, kindProject, id)
 }
 
-func list[T any](ctx context.Context, s *Service, by *Token, action string, q resource.Query) (out []T, err error) {
+func (f Filter) keeps(name string) bool { return strings.Contains(name, f.NameContains) }
+
+func list[T any](ctx context.Context, s *Service, by *Token, action string, q resource.Query, keep func(*T) bool) (out []T, err error) {
 	if !by.caller.Admin() {
 		return nil, forbidden(action)
 	}
@@ -63,7 +66,7 @@ func list[T any](ctx context.Context, s *Service, by *Token, action string, q re
 		out, err = find[T](ctx, r, q)
 		return err
 	})
-	return out, err
+	return slices.DeleteFunc(out, func(v T) bool { return !keep(&v) }), err
 }
 
 func show[T any](ctx context.Context, s *Service, kind, id string) (v *T, err error) {

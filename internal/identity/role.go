@@ -14,7 +14,7 @@ import (
 
 // Roles lists all roles, for an admin.
 func (s *Service) Roles(ctx context.Context, by *Token, f Filter) ([]Role, error) {
-	return list[Role](ctx, s, by, "list_roles", f.query(kindRole))
+	return list(ctx, s, by, "list_roles", f.query(kindRole), func(r *Role) bool { return f.keeps(r.Name) })
 }
 
 // Role shows one, to an admin.

@@ -9,7 +9,7 @@ import (
 
 // Users lists all users, for an admin.
 func (s *Service) Users(ctx context.Context, by *Token, f Filter) ([]User, error) {
-	return list[User](ctx, s, by, "list_users", f.query(kindUser))
+	return list(ctx, s, by, "list_users", f.query(kindUser), func(u *User) bool { return f.keeps(u.Name) })
 }
 
 // User shows one, to an admin and to the user.
