@@ -65,6 +65,9 @@ func (m *machine) Set(ctx context.Context, s vpn.Spec) error {
 	m.mu.Unlock()
 	r := vpn.Report{Router: s.Router, Rev: s.Rev, Ready: true}
 	for _, c := range s.Connections {
+		if c.ID == "quiet" { // its state is not known yet
+			continue
+		}
 		r.Connections = append(r.Connections, vpn.ConnectionReport{ID: c.ID, State: vpn.StateUp})
 	}
 	select {
