@@ -22,8 +22,12 @@ func (s *Service) touch(op *crud.Op, router string) error {
 		return err
 	}
 	row := resource.Row{ID: specID(router), Kind: KindSpec, CreatedAt: op.Now, Doc: doc}
-	if err = op.Tx.Update(op, row); errors.Is(err, resource.ErrNotFound) {
-		err = op.Tx.Insert(op, row)
+	write := op.Tx.Update
+	if _, err = op.Tx.Get(op, KindSpec, row.ID); errors.Is(err, resource.ErrNotFound) {
+		write, err = op.Tx.Insert, nil
+	}
+	if err == nil {
+		err = write(op, row)
 	}
 	if err != nil {
 		return fmt.Errorf("note the change of router %s: %w", router, err)

@@ -1,0 +1,107 @@
+// Package cli is the command line: one file a subcommand, each a struct of flags with a Run that wires, starts and waits.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `IPsec site-to-site VPN as a service. Culvert speaks the OpenStack Networking VPNaaS v2.0 API, makes every
+connection a real strongSwan tunnel, and says why a tunnel is down.
+
+Begin with:
+  culvert demo                      a server with a working tunnel to look at (needs root)
+  culvert server --data DIR         the server itself, with a gateway in the same process (needs root)
+  culvert server --gateway=none     the API alone (needs no root)`
+
+type commands struct {
+	Server  serverCmd  `cmd:"" help:"Serve the API and, unless told otherwise, be the gateway."`
+	Agent   agentCmd   `cmd:"" help:"Be a gateway for a server that runs elsewhere."`
+	Demo    demoCmd    `cmd:"" help:"Start a server and lay a tunnel on it to a branch office, through the public API."`
+	Gateway gatewayCmd `cmd:"" help:"Look after what a gateway keeps on this machine."`
+	Key     keyCmd     `cmd:"" help:"Look after the keys that seal secrets at rest."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" env:"CULVERT_LOG_LEVEL" help:"How much to log: ${enum}."`
+	LogFormat string `default:"text" enum:"text,json" env:"CULVERT_LOG_FORMAT" help:"How to log: ${enum}."`
+}
+
+// env is what every subcommand gets.
+type env struct {
+	context.Context // ends with the first SIGINT or SIGTERM
+	log             *slog.Logger
+	out             io.Writer
+	version         string
+}
+
+// Main runs the command line and returns the exit code: 0 done, 1 it failed, 2 it was called wrongly.
+func Main(args []string, version string, stdout, stderr io.Writer) int {
+	var c commands
+	code := -1
+	parser, err := kong.New(&c, kong.Name("culvert"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}))
+	if err != nil {
+		fmt.Fprintln(stderr, "culvert:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if code >= 0 { // --help has been answered
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "culvert: %v\nSee: culvert --help\n", err)
+		return 2
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	e := &env{Context: ctx, log: newLog(stderr, c.LogLevel, c.LogFormat), out: stdout, version: version}
+	if err := k.Run(e); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "culvert:", err)
+		return 1
+	}
+	return 0
+}
+
+// untilSignal ends with the first SIGINT or SIGTERM; a second one ends the process as usual.
+func untilSignal() (context.Context, func()) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+func newLog(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // kong has checked it
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(e *env) error {
+	_, err := fmt.Fprintln(e.out, "culvert", e.version)
+	return err
+}
+
+// needRoot says in one line what a command needs.
+func needRoot(what string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s needs root (network namespaces, nftables, strongSwan): run it as root, or try culvert server --gateway=none", what)
+}

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"culvert/internal/keyring"
+	"culvert/internal/server"
+	"culvert/internal/store"
+)
+
+type keyCmd struct {
+	Rotate rotateCmd `cmd:"" help:"Make a new primary key and seal every secret at rest anew with it."`
+}
+
+type rotateCmd struct {
+	Data     string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"The server's data folder (${default})."`
+	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://…; without it SQLite in the data folder."`
+}
+
+// Help is shown by culvert key rotate --help.
+func (rotateCmd) Help() string {
+	return `The server may be running: it reads the new key when it first meets it. The old keys stay in the keyset file, because
+logins that were sealed with them are still valid and backups may hold rows that were. No tunnel notices.`
+}
+
+func (c *rotateCmd) Run(e *env) error {
+	keys, err := keyring.Open(filepath.Join(c.Data, "keyset.json"))
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(e, store.Config{URL: c.Database, Dir: c.Data, Log: e.log})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := keys.Rotate(); err != nil {
+		return err
+	}
+	n, err := server.Reseal(e, st, keys)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.out, "The keyset has %d keys; %d secrets were sealed anew with the newest.\n", keys.Keys(), n)
+	return err
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"culvert/internal/server"
+
+	"golang.org/x/sync/errgroup"
+)
+
+type serverCmd struct {
+	Data     string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"Folder for the database, the keyset and the agents' token; made if missing (${default})."`
+	Listen   string `default:"127.0.0.1:9696" env:"CULVERT_LISTEN" placeholder:"ADDR" help:"Address and port to serve on (${default})."`
+	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://USER:PASSWORD@HOST/DB; without it SQLite in the data folder."`
+	Gateway  string `default:"local" enum:"local,none" env:"CULVERT_GATEWAY" help:"local: this process is a gateway too and needs root; none: agents elsewhere are (${default})."`
+	gatewayFlags
+
+	PublicURL        string        `env:"CULVERT_PUBLIC_URL" placeholder:"URL" help:"What links and the catalog say, such as https://vpn.example.net; without it what each request was sent to."`
+	Defaults         string        `default:"secure" enum:"secure,neutron" env:"CULVERT_DEFAULTS" help:"Algorithms of a policy that leaves them out: secure (IKEv2, aes-256, group14) or neutron (IKEv1, aes-128, group5)."`
+	WeakCrypto       string        `default:"warn" enum:"allow,warn,deny" env:"CULVERT_WEAK_CRYPTO" help:"What happens to md5, sha1, 3des and groups 1, 2, 5, 22: ${enum} (${default})."`
+	AllowAnySelector bool          `env:"CULVERT_ALLOW_ANY_SELECTOR" help:"Accept 0.0.0.0/0 and ::/0 as peer networks."`
+	MaxPairs         int           `default:"100" env:"CULVERT_MAX_PAIRS" placeholder:"N" help:"Most pairs of local and peer networks in one connection (${default})."`
+	PageLimit        int           `default:"1000" env:"CULVERT_PAGE_LIMIT" placeholder:"N" help:"Most rows in one list answer; the rest is a link away (${default})."`
+	TokenLifetime    time.Duration `default:"1h" env:"CULVERT_TOKEN_LIFETIME" placeholder:"TIME" help:"How long a login lasts (${default})."`
+}
+
+// Help is shown by culvert server --help.
+func (serverCmd) Help() string {
+	return `The network API is at /, identity (Keystone v3) below /identity. The first start makes the domain Default, the project
+admin and the user admin, and prints admin's password once.
+
+Stopping or killing the server drops no tunnel: strongSwan goes on, and the next start takes it over unchanged.
+"culvert gateway down" takes the tunnels away too.
+
+  culvert server --data /var/lib/culvert --physical-network wan=eth0`
+}
+
+func (c *serverCmd) config(e *env) server.Config {
+	return server.Config{Data: c.Data, Database: c.Database, PublicURL: c.PublicURL, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
+		AllowAny: c.AllowAnySelector, MaxPairs: c.MaxPairs, PageLimit: c.PageLimit, TokenLifetime: c.TokenLifetime, Log: e.log}
+}
+
+func (c *serverCmd) Run(e *env) error {
+	if c.Gateway == "local" {
+		if err := needRoot("a server with a gateway"); err != nil {
+			return err
+		}
+	}
+	return c.serve(e, e, func(_ context.Context, s *server.Server, url string) error {
+		fmt.Fprintf(e.out, "Culvert serves on %s (identity: %s/identity)\n", url, url)
+		return nil
+	})
+}
+
+// serve runs the server, and with it a local gateway, until ctx ends or something fails; ready is called once it answers.
+func (c *serverCmd) serve(ctx context.Context, e *env, ready func(context.Context, *server.Server, string) error) error {
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	defer ln.Close()
+	s, err := server.Open(ctx, c.config(e))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if a := s.FirstAdmin; a != nil {
+		fmt.Fprintf(e.out, "First start: made the domain %s, the project %s and the user %s.\nPassword of %s, shown this once: %s\n",
+			a.DomainName, a.ProjectName, a.UserName, a.UserName, a.Password)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	url := "http://" + ln.Addr().String()
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return serveHTTP(ctx, ln, s.Handler) })
+	if c.Gateway == "local" {
+		g.Go(func() error { return c.gatewayFlags.run(ctx, e, runDir(c.RunDir, c.Data), url, s.AgentToken) })
+	}
+	g.Go(func() error { return ready(ctx, s, url) })
+	return g.Wait()
+}
+
+// serveHTTP serves until ctx ends; then watches end at once and other requests get 5 s to finish.
+func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		done <- srv.Shutdown(last)
+	}()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return <-done
+}
+
+// runDir is the folder of a gateway's sockets and pid files: the asked one, or one of its own for each data folder.
+func runDir(asked, data string) string {
+	if asked != "" {
+		return asked
+	}
+	abs, err := filepath.Abs(data)
+	if err != nil {
+		abs = data
+	}
+	return filepath.Join("/run/culvert", digest(abs))
+}
