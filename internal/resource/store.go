@@ -18,7 +18,7 @@ type Row struct {
 	Doc       []byte // the JSON object that the API answers, without its secret
 	Sealed    []byte // the encrypted secret; nil where there is none
 	// Refs are the ids of the rows that this one needs; none of them can be deleted while it stands. A nil slice on
-	// Update keeps the stored ones.
+	// Update keeps the stored ones; Get and Find leave it nil.
 	Refs []string
 }
 
@@ -36,10 +36,11 @@ var (
 // Store keeps rows under one revision: every change takes the next one in its own transaction, and revisions become
 // visible in their order. `Rev > n` therefore names everything that changed after n, for watchers and caches alike.
 type Store interface {
-	// View runs fn on one consistent snapshot.
+	// View runs fn on one consistent snapshot. No View or Change may be begun inside of fn.
 	View(ctx context.Context, fn func(Reader) error) error
 	// Change runs fn in one serialised transaction and returns its revision. An error of fn rolls everything back and is
-	// returned as it is; fn may run again when the engine asks for it. A fn that writes nothing takes no revision.
+	// returned as it is; fn may run again when the engine asks for it. A fn that writes nothing takes no revision: the one
+	// that stands is returned. A failed write that fn does not return fails the change all the same.
 	Change(ctx context.Context, fn func(Tx) error) (int64, error)
 	// Changed returns a channel that is closed as soon as a revision after rev may be visible, by whatever server it was
 	// written. It may close early, never late.
@@ -47,7 +48,8 @@ type Store interface {
 	Close() error
 }
 
-// Reader reads rows. Rows handed to a callback are valid until it returns: copy what is kept.
+// Reader reads rows. Rows handed to a callback are valid until it returns: copy what is kept. No read or write may be made
+// inside of a callback.
 type Reader interface {
 	// Rev is the newest revision in this snapshot.
 	Rev(ctx context.Context) (int64, error)
@@ -80,8 +82,8 @@ type Type int
 // Types of attributes that can be filtered and sorted.
 const (
 	Text   Type = iota // null compares as ""
-	Number             // integers
-	Bool
+	Number             // integers; null sorts first and matches no filter
+	Bool               // likewise
 )
 
 // Column is an attribute as the store addresses it. Its name comes from a Kind, never from a caller.
@@ -90,7 +92,7 @@ type Column struct {
 	Type Type
 }
 
-// Filter keeps rows whose column equals one of the values: decimal text for Number, "true" or "false" for Bool.
+// Filter keeps rows whose column equals one of the values, none if there are none: decimal text for Number, "true" or "false" for Bool.
 type Filter struct {
 	Column Column
 	Values []string
