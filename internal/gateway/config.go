@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -104,8 +105,11 @@ func negotiatedIKE(c vpn.ConnectionSpec, proposal string) func(*vici.Message) {
 
 // localConfig writes what is this side's own affair.
 //
-// unique=no: charon compares identities and parameters, not names, so "replace" would let two connections between the
-// same two gateways tear each other down; with "no" only a peer that says INITIAL_CONTACT (it restarted) ends old SAs.
+// unique=no: only a peer that says INITIAL_CONTACT (it restarted) ends old SAs. "replace" would end an SA whenever both
+// sides initiate at once.
+//
+// over_time and rand_time differ a little between connections, on purpose: charon takes two connections with equal
+// parameters for the same one, whatever their names, and would put the CHILD_SA of one into the IKE_SA of the other.
 //
 // keyingtries=1: the session retries by itself, paced and with backoff.
 func localConfig(m *vici.Message, c vpn.ConnectionSpec) {
@@ -113,10 +117,10 @@ func localConfig(m *vici.Message, c vpn.ConnectionSpec) {
 	m.Set("keyingtries", "1")
 	m.Set("mobike", "no")
 	m.Set("fragmentation", "yes")
-	rekey, over, random := lifetimes(c.IKE.Lifetime)
-	m.Set("rekey_time", rekey)
-	m.Set("over_time", over)
-	m.Set("rand_time", random)
+	rekey, over, random := lifetimes(c.IKE.Lifetime, c.ID)
+	m.Set("rekey_time", seconds(rekey))
+	m.Set("over_time", seconds(over))
+	m.Set("rand_time", seconds(random))
 	m.Set("dpd_delay", dpdDelay(c.DPD))
 	if c.IKE.Version == "v1" && c.DPD.Action != "disabled" {
 		m.Set("dpd_timeout", seconds(c.DPD.Timeout))
@@ -130,11 +134,17 @@ func dpdDelay(d vpn.DPDSpec) string {
 	return seconds(d.Interval)
 }
 
-// lifetimes splits an API lifetime: rekeying starts at nine tenths (up to a twentieth earlier, so that the ends do
-// not collide), and over is the grace until the hard end at the lifetime itself.
-func lifetimes(lifetime int64) (rekey, over, random string) {
-	soft := lifetime * 9 / 10
-	return seconds(soft), seconds(lifetime - soft), seconds(lifetime / 20)
+// lifetimes splits an IKE lifetime: rekeying starts at nine tenths (earlier by up to random, so that the ends do not
+// collide), and over is the grace until the hard end, at the lifetime itself or a little before. The id spreads over and
+// random within half of their range.
+func lifetimes(lifetime int64, id string) (rekey, over, random int64) {
+	rekey = lifetime * 9 / 10
+	over, random = lifetime-rekey, lifetime/20
+	hash := fnv.New32a()
+	hash.Write([]byte(id)) // never fails
+	n := int64(hash.Sum32())
+	spread := over/2 + 1
+	return rekey, over - n%spread, random - n/spread%(random/2+1)
 }
 
 type childConfig struct{ negotiated, whole *vici.Message }

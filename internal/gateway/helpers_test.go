@@ -97,6 +97,7 @@ type fixture struct {
 	runDir string
 	*Gateway
 
+	rev    int64 // of the Spec that was set last
 	mu     sync.Mutex
 	latest map[string]vpn.Report
 	change chan struct{}
@@ -171,8 +172,11 @@ func removeAfter(t *testing.T, runDir, router string) {
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }
 
+// set gives the Spec a new revision; the await methods then look only at reports of that one.
 func (f *fixture) set(spec vpn.Spec) {
 	f.t.Helper()
+	f.rev++
+	spec.Rev = f.rev
 	if err := f.Set(f.t.Context(), spec); err != nil {
 		f.t.Fatal(err)
 	}
@@ -190,7 +194,7 @@ func (f *fixture) await(router, id, what string, within time.Duration, ok func(v
 		for _, c := range report.Connections {
 			if c.ID == id {
 				last = c
-				if ok(c) {
+				if report.Rev == f.rev && ok(c) {
 					return c
 				}
 			}

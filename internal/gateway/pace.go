@@ -34,10 +34,20 @@ func (a *attempt) fail(now time.Time, random float64) {
 // reset forgets failures: the connection is up, or its configuration is new.
 func (a *attempt) reset() { *a = attempt{wanted: a.wanted} }
 
+// contact is what INITIAL_CONTACT is about: the first IKE_SA between two identities tells the peer to drop older ones.
+// Two connections that did that at once would end each other, so the others wait for the first.
+type contact struct{ peer, ours, theirs string }
+
+func (c *connection) contact() contact {
+	return contact{c.spec.PeerAddress, c.spec.LocalID, c.spec.PeerID}
+}
+
 // due answers the connections to initiate now, those that wait longest first, so many that no remote address has more
 // than maxInFlight; those whose attempt has run out; and when to look again (zero: nothing to wait for).
 func due(conns map[string]*connection, now time.Time) (start, overdue []*connection, again time.Time) {
-	flying := map[string]int{}
+	flying := map[string]int{}     // by remote address
+	greeting := map[contact]bool{} // the first IKE_SA between two identities is under way
+	met := map[contact]bool{}      // there is one
 	var waiting []*connection
 	look := func(t time.Time) {
 		if again.IsZero() || t.Before(again) {
@@ -45,6 +55,10 @@ func due(conns map[string]*connection, now time.Time) (start, overdue []*connect
 		}
 	}
 	for _, c := range conns {
+		if c.established {
+			met[c.contact()] = true
+		}
+		greeting[c.contact()] = greeting[c.contact()] || c.try.inFlight()
 		switch limit := c.try.started.Add(attemptLimit); {
 		case c.try.inFlight() && !limit.After(now):
 			overdue = append(overdue, c)
@@ -59,8 +73,10 @@ func due(conns map[string]*connection, now time.Time) (start, overdue []*connect
 	}
 	slices.SortFunc(waiting, func(a, b *connection) int { return a.try.next.Compare(b.try.next) })
 	for _, c := range waiting {
-		if flying[c.spec.PeerAddress] < maxInFlight {
+		who := c.contact()
+		if flying[c.spec.PeerAddress] < maxInFlight && (met[who] || !greeting[who]) {
 			flying[c.spec.PeerAddress]++
+			greeting[who] = true
 			start = append(start, c)
 		}
 	}

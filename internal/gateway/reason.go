@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,10 +75,7 @@ var rules = []rule{
 		regexp.MustCompile(`(?:traffic selectors|config found for) (.*?)(?: unacceptable|$)`), selectorsRefused},
 	{[]string{"no matching peer config found", "but none allows"}, nil, fixed(identityMismatch)},
 	{[]string{"giving up after "}, nil, gaveUp},
-	{[]string{"unable to resolve "}, regexp.MustCompile(`unable to resolve (.*?),? initiate aborted`), func(m []string, _ circumstances) finding {
-		return finding{certain: true, Reason: reason("peer_unresolved", "path", "resolve",
-			"the name of the peer cannot be resolved: "+m[1], "set peer_address to a name that resolves here, or to an IP address")}
-	}},
+	{[]string{"unable to resolve "}, regexp.MustCompile(`unable to resolve (.*?),? initiate aborted`), unresolved},
 	{[]string{"received DELETE for IKE_SA", "received DELETE for different IKE_SA"}, nil, fixed(peerDeleted)},
 	{[]string{"received DELETE for ESP CHILD_SA", "received DELETE for AH CHILD_SA"}, nil, fixed(finding{brief: true, certain: true, Reason: peerDeleted.Reason})},
 	{[]string{"unable to install inbound", "unable to install IPsec policies", "error installing route with policy", "unable to allocate SPI"}, nil,
@@ -129,6 +127,15 @@ func ikeOrChildRefused(_ []string, in circumstances) finding {
 func selectorsRefused(m []string, _ circumstances) finding {
 	return finding{certain: true, Reason: reason("ts_unacceptable", "unknown", "child",
 		fmt.Sprintf("the peer asked for other networks (traffic selectors) than the connection has: %s", m[1]), alignNetworks)}
+}
+
+// unresolved is also what charon says of a literal address of a family that it has no own address of.
+func unresolved(m []string, _ circumstances) finding {
+	if _, err := netip.ParseAddr(m[1]); err == nil {
+		return finding{certain: true, Reason: noRoute()}
+	}
+	return finding{certain: true, Reason: reason("peer_unresolved", "path", "resolve",
+		"the name of the peer cannot be resolved: "+m[1], "set peer_address to a name that resolves here, or to an IP address")}
 }
 
 func gaveUp(_ []string, in circumstances) finding {

@@ -20,6 +20,8 @@ type session struct {
 	conn    *vici.Conn
 	loaded  *loaded
 	history *history
+	later   map[string]time.Time // connections to refresh, and when
+	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	ended   chan struct{}
 }
 
@@ -31,7 +33,7 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
-	s := &session{r: r, conn: conn, history: newHistory(), ended: make(chan struct{})}
+	s := &session{r: r, conn: conn, history: newHistory(), later: map[string]time.Time{}, ended: make(chan struct{})}
 	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "log"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -186,10 +188,30 @@ func (s *session) run() {
 		case <-s.r.wake:
 		case <-timer.C:
 		}
-		if again := s.initiateDue(); !again.IsZero() {
-			timer.Reset(time.Until(again))
+		next := s.refreshLater()
+		if again := s.initiateDue(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
+			next = again
+		}
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// logDelay is how much later than its event charon may send the log lines that explain it: they take another way.
+const logDelay = 10 * time.Millisecond
+
+// refreshLater refreshes what is due and answers when to look again.
+func (s *session) refreshLater() (again time.Time) {
+	for name, at := range s.later {
+		if !at.After(time.Now()) {
+			delete(s.later, name)
+			s.refresh(name)
+		} else if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	return again
 }
 
 func (s *session) handle(event vici.Event) {
@@ -203,7 +225,11 @@ func (s *session) handle(event vici.Event) {
 			s.r.ikeEstablished(name) // its CHILD_SA, which counts, has an event of its own
 			continue
 		}
-		s.refresh(name)
+		if up {
+			s.refresh(name)
+		} else {
+			s.later[name] = time.Now().Add(logDelay)
+		}
 	}
 }
 

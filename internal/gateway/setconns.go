@@ -39,7 +39,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 		if err != nil {
 			return err
 		}
-		r.see("", sas)
+		r.seeAll(s, sas)
 	}
 	r.poke()
 	return nil

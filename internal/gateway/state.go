@@ -96,6 +96,14 @@ func (r *router) see(id string, sas map[string][]ikeSA) {
 	r.publish(false)
 }
 
+// seeAll takes in the SAs that a new session found.
+func (r *router) seeAll(s *session, sas map[string][]ikeSA) {
+	r.see("", sas)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.seen = true
+}
+
 // seeBefore takes in the SAs of a connection that is about to be initiated again, or whose attempt has run out. It
 // answers whether to initiate now.
 func (r *router) seeBefore(id string, overdue bool, sas []ikeSA) bool {
@@ -150,7 +158,7 @@ type initiation struct {
 func (r *router) dueNow(s *session) (start, overdue []initiation, again time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.session != s {
+	if r.session != s || !s.seen {
 		return nil, nil, time.Time{}
 	}
 	now := r.g.now()
