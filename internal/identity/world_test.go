@@ -45,7 +45,8 @@ type world struct {
 	admin *identity.Token
 }
 
-func newWorld(t testing.TB) *world {
+// newEmpty is a world before its first start.
+func newEmpty(t testing.TB) *world {
 	t.Helper()
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Config{Dir: t.TempDir()})
@@ -60,7 +61,14 @@ func newWorld(t testing.TB) *world {
 	w := &world{TB: t, ctx: ctx, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	w.cfg = identity.Config{Store: s, Sealer: ring, Now: w.clock.Now, Argon: cheap}
 	w.Service = w.server()
-	if w.first, err = w.Bootstrap(ctx); err != nil || w.first == nil {
+	return w
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := newEmpty(t)
+	var err error
+	if w.first, err = w.Bootstrap(w.ctx); err != nil || w.first == nil {
 		t.Fatalf("bootstrap: %v, %v", w.first, err)
 	}
 	_, w.admin = w.login(w.adminLogin())
