@@ -91,7 +91,7 @@ func (a *Attr) post(in map[string]any, out Attrs) error {
 		return err
 	}
 	if a.Const && out[a.Name] != a.fallback {
-		return BadRequest("Attribute '%s' not allowed in POST; its only value is '%v'", a.Name, a.fallback)
+		return BadRequest("Attribute '%s' not allowed in POST; its only value is %s", a.Name, quote(a.fallback))
 	}
 	return nil
 }
