@@ -16,7 +16,7 @@ type Filter struct {
 }
 
 func (f Filter) query(kind string) resource.Query {
-	q := resource.Query{Kind: kind}
+	q := resource.Query{Kind: kind, Order: []resource.Order{{Column: resource.Column{Name: "name"}}}}
 	if f.Name != "" {
 		q.Filters = append(q.Filters, equals("name", f.Name))
 	}
