@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"culvert/internal/identity"
 	"culvert/internal/resource"
@@ -185,7 +186,7 @@ func origin(public string, r *http.Request) string {
 	if p := forwarded(r, "X-Forwarded-Proto"); p == "http" || p == "https" {
 		scheme = p
 	}
-	if h := forwarded(r, "X-Forwarded-Host"); h != "" {
+	if h := forwarded(r, "X-Forwarded-Host"); isHost(h) {
 		host = h
 	}
 	if !isHost(host) {
@@ -208,8 +209,14 @@ func isHost(s string) bool {
 	return s != "" && len(s) < 256 && !strings.ContainsFunc(s, strange)
 }
 
-// clip keeps a stranger's text short.
+// clip keeps a stranger's text short, and on one line.
 func clip(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 	if r := []rune(s); len(r) > 255 {
 		return string(r[:255]) + "…"
 	}

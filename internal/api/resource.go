@@ -196,14 +196,18 @@ func pageQuery(params []param, marker string, reverse bool) string {
 	return b.String()
 }
 
-// routerAction serves one of a router's two actions.
-func (s *server) routerAction(do routerFunc) func(*call) error {
+// action serves one of a router's two actions.
+func (k *kind) action(do routerFunc) func(*call) error {
 	return func(c *call) error {
+		id, err := k.id(c)
+		if err != nil {
+			return err
+		}
 		in, err := c.object()
 		if err != nil {
 			return err
 		}
-		out, err := do(c, c.caller, c.r.PathValue("id"), in)
+		out, err := do(c, c.caller, id, in)
 		if err != nil {
 			return err
 		}

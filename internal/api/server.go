@@ -89,9 +89,10 @@ func (s *server) routes(mux *http.ServeMux) {
 		s.serve(mux, uri, s.user, verbs{"GET": h.list, "POST": h.create})
 		s.serve(mux, uri+"/{id}", s.user, verbs{"GET": h.show, "PUT": h.update, "DELETE": h.delete})
 	}
-	if s.Routers != nil {
-		s.serve(mux, "/v2.0/routers/{id}/add_router_interface", s.user, verbs{"PUT": s.routerAction(s.Routers.AddRouterInterface)})
-		s.serve(mux, "/v2.0/routers/{id}/remove_router_interface", s.user, verbs{"PUT": s.routerAction(s.Routers.RemoveRouterInterface)})
+	if r := s.Resources.Kinds()["router"]; s.Routers != nil && r != nil {
+		h := &kind{s, r.Info()}
+		s.serve(mux, "/v2.0/routers/{id}/add_router_interface", s.user, verbs{"PUT": h.action(s.Routers.AddRouterInterface)})
+		s.serve(mux, "/v2.0/routers/{id}/remove_router_interface", s.user, verbs{"PUT": h.action(s.Routers.RemoveRouterInterface)})
 	}
 	if s.Identity != nil {
 		mux.Handle("/identity", s.Identity)
