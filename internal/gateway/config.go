@@ -25,7 +25,6 @@ type connConfig struct {
 	shared   *vici.Message // of load-shared; holds the PSK
 	children []string      // names of the CHILD_SAs that must be installed, in order
 	sa       string        // what is negotiated with the peer, as text without secrets: the same text, the same SA
-	psk      vpn.Secret
 }
 
 // configError is a connection that this gateway cannot configure; its Reason goes to the user.
@@ -67,7 +66,7 @@ func configure(c vpn.ConnectionSpec, dataplane string) (*connConfig, error) {
 	conn.SetSection("children", sections)
 	return &connConfig{
 		id: c.ID, conn: vici.NewMessage().SetSection(c.ID, conn), shared: sharedKey(c), children: names,
-		sa: sa.String(), psk: c.PSK,
+		sa: sa.String(),
 	}, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -292,5 +291,3 @@ func output(t *testing.T, args ...string) string {
 	}
 	return string(out)
 }
-
-var volatile = regexp.MustCompile(`(?m)@if\d+|^\d+: | link-netnsid \d+| qlen \d+|group default `)

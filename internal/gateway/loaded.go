@@ -55,7 +55,8 @@ func (l *loaded) write() error {
 }
 
 func (l *loaded) digest(c *connConfig) digest {
-	return digest{Config: l.mac(c.conn.String(), string(c.psk)), SA: l.mac(c.sa, string(c.psk))}
+	psk := c.shared.Get("data")
+	return digest{Config: l.mac(c.conn.String(), psk), SA: l.mac(c.sa, psk)}
 }
 
 func (l *loaded) mac(parts ...string) string {

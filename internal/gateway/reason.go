@@ -72,7 +72,7 @@ var rules = []rule{
 	{[]string{"received TS_UNACCEPTABLE", "received INVALID_ID_INFORMATION"}, nil, fixed(finding{Reason: reason("ts_unacceptable", "unknown", "child",
 		"the peer refused our networks (traffic selectors): its local and remote networks are not the mirror of ours", alignNetworks)})},
 	{[]string{"traffic selectors ", "no matching CHILD_SA config found for "},
-		regexp.MustCompile(`(?:traffic selectors|config found for) (.*?)(?: unacceptable|$)`), selectorsRefused},
+		regexp.MustCompile(`traffic selectors (.*) unacceptable|config found for (.*)`), selectorsRefused},
 	{[]string{"no matching peer config found", "but none allows"}, nil, fixed(identityMismatch)},
 	{[]string{"giving up after "}, nil, gaveUp},
 	{[]string{"unable to resolve "}, regexp.MustCompile(`unable to resolve (.*?),? initiate aborted`), unresolved},
@@ -126,7 +126,7 @@ func ikeOrChildRefused(_ []string, in circumstances) finding {
 
 func selectorsRefused(m []string, _ circumstances) finding {
 	return finding{certain: true, Reason: reason("ts_unacceptable", "unknown", "child",
-		fmt.Sprintf("the peer asked for other networks (traffic selectors) than the connection has: %s", m[1]), alignNetworks)}
+		fmt.Sprintf("the peer asked for other networks (traffic selectors) than the connection has: %s", m[1]+m[2]), alignNetworks)}
 }
 
 // unresolved is also what charon says of a literal address of a family that it has no own address of.

@@ -168,14 +168,15 @@ func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err erro
 	return idle, w.setAddresses(want, onLo, gateways)
 }
 
-// connect answers a session with the router's charon, which it starts where none runs. fresh says that the session is
-// new: what charon has is then to be looked at.
+// connect answers a session with the router's charon, which it starts where none runs. fresh says that nobody has yet
+// looked at the SAs that charon has.
 func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh bool, err error) {
 	r.mu.Lock()
 	s = r.session
+	fresh = s != nil && !s.seen
 	r.mu.Unlock()
 	if s != nil && s.conn.Err() == nil {
-		return s, false, nil
+		return s, fresh, nil
 	}
 	if r.charon == nil {
 		if r.charon, err = startCharon(r.g.program, r.dir, ns, r.plane, r.g.log.With("router", r.id)); err != nil {

@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"culvert/internal/vpn"
+)
+
+// machine is what ip and nft print of a router, without what changes from run to run.
+func machine(t *testing.T, router string) string {
+	t.Helper()
+	ns := NamespaceName(router)
+	var out strings.Builder
+	for _, args := range []string{"-4 -br addr", "-6 -br addr show scope global", "link show type veth", "route", "-6 route show default"} {
+		text := output(t, append([]string{"ip", "-n", ns}, strings.Fields(args)...)...)
+		fmt.Fprintf(&out, "# ip %s\n%s", args, volatile.ReplaceAllString(text, ""))
+	}
+	fmt.Fprintf(&out, "# sysctl\n%s", output(t, "ip", "netns", "exec", ns, "sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding",
+		"net.ipv4.conf.all.rp_filter", "net.ipv6.conf.default.accept_ra"))
+	return out.String()
+}
+
+var volatile = regexp.MustCompile(`(?m)@if\d+|^\d+: | link-netnsid \d+| qlen \d+| *$`)
+
+func dualStack(spec vpn.Spec) vpn.Spec {
+	spec.External.Addresses = append(spec.External.Addresses, prefixes("2001:db8::1/64")...)
+	spec.External.Gateways = append(spec.External.Gateways, addrs("2001:db8::fe")...)
+	c := testConnection("c2")
+	c.Local, c.Peer = prefixes("10.1.0.0/24", "10.8.0.0/24"), prefixes("10.2.0.0/24", "0.0.0.0/0")
+	c6 := testConnection("c3")
+	c6.Local, c6.Peer = prefixes("2001:db8:1::/64"), prefixes("2001:db8:2::/64")
+	c6.AdminStateUp = false
+	spec.Connections = append(spec.Connections, c, c6)
+	for i := range spec.Connections {
+		spec.Connections[i].Initiate = false
+	}
+	return spec
+}
+
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	const router = "bbbbbbb1-1111-4111-8111-111111111111"
+	runDir := tempDir(t)
+	removeAfter(t, runDir, router)
+	f := newFixture(t, runDir)
+	spec := dualStack(testSpec(router))
+	f.set(spec)
+	want := machine(t, router)
+	golden(t, "links.txt", want)
+	golden(t, "guard.txt", output(t, "ip", "netns", "exec", NamespaceName(router), "nft", "list", "ruleset"))
+
+	// What somebody breaks is mended by the same Spec.
+	ns := NamespaceName(router)
+	qr, qg := "qr-"+short(spec.Internal[0].Port), "qg-"+short(spec.External.Port)
+	for _, args := range []string{
+		"addr add 10.9.9.9/24 dev " + qr, "addr del 10.1.0.1/24 dev " + qr, "link set " + qg + " mtu 1300",
+		"route del default", "link set " + qr + " address 02:00:00:00:00:01",
+	} {
+		output(t, append([]string{"ip", "-n", ns}, strings.Fields(args)...)...)
+	}
+	output(t, "ip", "link", "set", hostEnd(spec.Internal[0].Port), "nomaster")
+	output(t, "ip", "netns", "exec", ns, "nft", "flush", "chain", "inet", "culvert", "forward")
+	f.set(spec)
+	if got := machine(t, router); got != want {
+		t.Errorf("mended:\n%s\nwant:\n%s", got, want)
+	}
+	golden(t, "guard.txt", output(t, "ip", "netns", "exec", ns, "nft", "list", "ruleset"))
+	if master := output(t, "ip", "-br", "link", "show", "master", BridgeName(spec.Internal[0].Network)); !strings.Contains(master, hostEnd(spec.Internal[0].Port)) {
+		t.Errorf("the bridge has %q", master)
+	}
+
+	// A network that goes takes its link and bridge with it; a port that changes is replaced.
+	spec.Internal = nil
+	f.set(spec)
+	if got := machine(t, router); strings.Contains(got, "qr-") {
+		t.Errorf("without internal links:\n%s", got)
+	}
+	if links := output(t, "ip", "-br", "link"); strings.Contains(links, BridgeName("10"+router)) {
+		t.Errorf("the bridge is left:\n%s", links)
+	}
+}
+
+// TestPhysical maps one network to a bridge and one to a plain interface.
+func TestPhysical(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	const router = "bbbbbbb2-1111-4111-8111-111111111111"
+	for _, args := range []string{"link add gwt-br type bridge", "link set gwt-br up", "link add gwt-a type veth peer name gwt-b", "link set gwt-a up"} {
+		output(t, append([]string{"ip"}, strings.Fields(args)...)...)
+	}
+	t.Cleanup(func() { output(t, "ip", "link", "del", "gwt-br"); output(t, "ip", "link", "del", "gwt-a") })
+	runDir := tempDir(t)
+	removeAfter(t, runDir, router)
+	f := newFixture(t, runDir)
+	f.cfg.Physical = map[string]string{"wan": "gwt-a", "lan": "gwt-br"}
+	spec := testSpec(router)
+	spec.External.Physical, spec.Internal[0].Physical = "wan", "lan"
+	f.set(spec)
+	if text := output(t, "ip", "-d", "-n", NamespaceName(router), "link", "show", "type", "macvlan"); !strings.Contains(text, "macvlan mode bridge") ||
+		!strings.Contains(text, "qg-") || !strings.Contains(text, "fa:16:3e:00:00:01") {
+		t.Errorf("no macvlan: %s", text)
+	}
+	if text := output(t, "ip", "-br", "link", "show", "master", "gwt-br"); !strings.Contains(text, "ch-") {
+		t.Errorf("the bridge has %q", text)
+	}
+	f.set(spec)
+	spec.External.Physical = "elsewhere"
+	if err := f.Set(t.Context(), spec); err == nil || !strings.Contains(err.Error(), `"elsewhere"`) {
+		t.Errorf("an unmapped physical network: %v", err)
+	}
+}
+
+// TestKernelGuard shows what nft makes of the guard of the kernel path; the rules need no ESP to be loaded.
+func TestKernelGuard(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	ns, err := createNamespace("gwt-guard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ns.Close()
+		if err := deleteNamespace("gwt-guard"); err != nil {
+			t.Error(err)
+		}
+	})
+	if extra, err := (guard{ns}).set(guardRules(dualStack(testSpec("r")), Kernel), true); err != nil || extra {
+		t.Fatal(extra, err)
+	}
+	golden(t, "guard_kernel.txt", output(t, "ip", "netns", "exec", "gwt-guard", "nft", "list", "ruleset"))
+}
