@@ -167,7 +167,7 @@ func BenchmarkLogin(b *testing.B) {
 	for name, fresh := range map[string]bool{"known": false, "argon2id": true} {
 		b.Run(name, func(b *testing.B) {
 			w := newWorld(b)
-			w.cfg.Argon = identity.DefaultArgon
+			w.cfg.Argon = identity.DefaultArgon()
 			s := w.server()
 			u := w.user("u", "secret")
 			_, err := s.UpdateUser(w.ctx, w.admin, u.ID, map[string]any{"password": "secret"})
