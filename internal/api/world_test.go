@@ -55,6 +55,7 @@ func newWorld(t testing.TB, set ...func(*server.Config)) *world {
 	w.users()
 	w.ids.Store(0)
 	w.base = w.rev()
+	w.log.Reset()
 	return w
 }
 
