@@ -17,19 +17,28 @@ type kind struct {
 	*resource.Kind
 }
 
-// keepBuffer is the largest buffer that is kept for the next answer, in bytes.
-const keepBuffer = 8 << 20
+// Buffers that are kept for the next answers. A sync.Pool would lose them to the collector just when lists are frequent.
+const (
+	keepBuffers = 8
+	keepBuffer  = 4 << 20 // bytes of each at most
+)
 
 // answer lets fill append to a buffer that is used again, and sends it.
 func (s *server) answer(c *call, code int, fill func([]byte) ([]byte, error)) error {
-	p := s.buffers.Get().(*[]byte)
-	b, err := fill((*p)[:0])
+	var b []byte
+	select {
+	case b = <-s.buffers:
+	default:
+	}
+	b, err := fill(b[:0])
 	if err == nil {
 		err = c.write(code, b)
 	}
 	if cap(b) <= keepBuffer {
-		*p = b
-		s.buffers.Put(p)
+		select {
+		case s.buffers <- b:
+		default:
+		}
 	}
 	return err
 }

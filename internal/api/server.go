@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"culvert/internal/crud"
@@ -49,7 +48,7 @@ const (
 
 type server struct {
 	Config
-	buffers sync.Pool // of *[]byte
+	buffers chan []byte // see answer
 }
 
 // New returns the whole HTTP surface. The watches of agents end with the request's context: give http.Server a BaseContext
@@ -64,8 +63,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
 	}
-	s := &server{Config: c}
-	s.buffers.New = func() any { return new([]byte) }
+	s := &server{Config: c, buffers: make(chan []byte, keepBuffers)}
 	mux := http.NewServeMux()
 	s.routes(mux)
 	return &edge{next: mux, log: c.Log, fail: s.fail}, nil
