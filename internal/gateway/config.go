@@ -25,6 +25,15 @@ type connConfig struct {
 	shared   *vici.Message // of load-shared; holds the PSK
 	children []string      // names of the CHILD_SAs that must be installed, in order
 	sa       string        // what is negotiated with the peer, as text without secrets: the same text, the same SA
+	siblings bool          // its CHILD_SAs may stand in the IKE_SA of another connection
+}
+
+// kin is what makes siblings of connections: the peer cannot but take them for one. Then charon, when the peer
+// initiates, cannot know either which of them is meant, and picks one.
+type kin struct{ local, peer, ours, theirs, version string }
+
+func kinOf(c vpn.ConnectionSpec) kin {
+	return kin{c.LocalAddress.String(), c.PeerAddress, c.LocalID, c.PeerID, c.IKE.Version}
 }
 
 // configError is a connection that this gateway cannot configure; its Reason goes to the user.
@@ -36,8 +45,9 @@ func refuse(code, summary, hint string) error {
 	return &configError{vpn.Reason{Code: code, Side: "ours", Phase: "config", Summary: summary, Hint: hint}}
 }
 
-// configure turns a connection into charon's configuration. Its errors are *configError.
-func configure(c vpn.ConnectionSpec, dataplane string) (*connConfig, error) {
+// configure turns a connection into charon's configuration. The CHILD_SAs of its siblings are part of it, so that the
+// peer may ask for them in whichever IKE_SA it has. Errors are *configError.
+func configure(c vpn.ConnectionSpec, dataplane string, siblings ...vpn.ConnectionSpec) (*connConfig, error) {
 	if err := configurable(c, dataplane); err != nil {
 		return nil, err
 	}
@@ -50,23 +60,29 @@ func configure(c vpn.ConnectionSpec, dataplane string) (*connConfig, error) {
 		return nil, refuse("unknown_algorithm", "IPsec policy: "+err.Error(), "choose another algorithm in the IPsec policy")
 	}
 	negotiated := negotiatedIKE(c, ike)
-	children, names := childSections(c, child)
+	var names []string
 	conn := vici.NewMessage()
 	negotiated(conn)
 	sa := vici.NewMessage()
 	negotiated(sa)
-	for _, name := range names {
-		sa.SetSection(name, children[name].negotiated)
-	}
 	localConfig(conn, c)
 	sections := vici.NewMessage()
-	for _, name := range names {
-		sections.SetSection(name, children[name].whole)
+	for _, child := range childSections(c, child) {
+		names = append(names, child.name)
+		sa.SetSection(child.name, child.negotiated)
+		sections.SetSection(child.name, child.whole)
+	}
+	for _, other := range siblings {
+		if proposal, err := childProposal(other.ESP); err == nil {
+			for _, child := range childSections(other, proposal) {
+				sections.SetSection(child.name, child.whole)
+			}
+		}
 	}
 	conn.SetSection("children", sections)
 	return &connConfig{
 		id: c.ID, conn: vici.NewMessage().SetSection(c.ID, conn), shared: sharedKey(c), children: names,
-		sa: sa.String(),
+		sa: sa.String(), siblings: len(siblings) > 0,
 	}, nil
 }
 
@@ -146,28 +162,35 @@ func lifetimes(lifetime int64, id string) (rekey, over, random int64) {
 	return rekey, over - n%spread, random - n/spread%(random/2+1)
 }
 
-type childConfig struct{ negotiated, whole *vici.Message }
+type childConfig struct {
+	name              string
+	negotiated, whole *vici.Message
+}
 
-// childSections answers the CHILD_SAs: one with all selectors for IKEv2, one a pair for IKEv1, whose quick mode
+// childSections answers the CHILD_SAs in order: one with all selectors for IKEv2, one a pair for IKEv1, whose quick mode
 // carries a single pair.
-func childSections(c vpn.ConnectionSpec, proposal string) (map[string]childConfig, []string) {
+func childSections(c vpn.ConnectionSpec, proposal string) []childConfig {
 	if c.IKE.Version != "v1" {
-		return map[string]childConfig{c.ID: childSection(c, proposal, c.Local, c.Peer)}, []string{c.ID}
+		return []childConfig{childSection(c.ID, c, proposal, c.Local, c.Peer)}
 	}
-	sections, names := map[string]childConfig{}, []string{}
+	var out []childConfig
 	for _, local := range c.Local {
 		for _, peer := range c.Peer {
-			name := c.ID + "-" + strconv.Itoa(len(names)+1)
-			sections[name] = childSection(c, proposal, []netip.Prefix{local}, []netip.Prefix{peer})
-			names = append(names, name)
+			name := c.ID + "-" + strconv.Itoa(len(out)+1)
+			out = append(out, childSection(name, c, proposal, []netip.Prefix{local}, []netip.Prefix{peer}))
 		}
 	}
-	return sections, names
+	return out
+}
+
+// isChildOf tells from the name whether a CHILD_SA is a connection's, whatever IKE_SA it stands in.
+func isChildOf(child, connection string) bool {
+	return child == connection || strings.HasPrefix(child, connection+"-")
 }
 
 // childSection writes one CHILD_SA. start_action and close_action are none: a reload then never touches a live SA,
 // and no trap policy is needed since the guard stands and the session initiates.
-func childSection(c vpn.ConnectionSpec, proposal string, local, peer []netip.Prefix) childConfig {
+func childSection(name string, c vpn.ConnectionSpec, proposal string, local, peer []netip.Prefix) childConfig {
 	negotiated := func() *vici.Message {
 		m := vici.NewMessage()
 		m.SetList("local_ts", texts(local)...)
@@ -183,7 +206,7 @@ func childSection(c vpn.ConnectionSpec, proposal string, local, peer []netip.Pre
 		Set("start_action", "none").
 		Set("close_action", "none").
 		Set("dpd_action", "none")
-	return childConfig{negotiated: negotiated(), whole: whole}
+	return childConfig{name: name, negotiated: negotiated(), whole: whole}
 }
 
 func sharedKey(c vpn.ConnectionSpec) *vici.Message {

@@ -77,13 +77,13 @@ func (c *connection) setReason(f finding, now time.Time) {
 	c.certain = f.certain
 }
 
-// see takes in what list-sas says.
-func (c *connection) see(sas []ikeSA, now time.Time, random float64) {
-	c.established = anyEstablished(sas)
+// see takes in what list-sas says: own are the IKE_SAs of the connection's name, all those that may hold its CHILD_SAs.
+func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
+	c.established = anyEstablished(own)
 	if !c.loaded {
 		return
 	}
-	switch isUp := len(missing(c.cfg.children, sas)) == 0; {
+	switch isUp := len(missing(c.cfg.children, all)) == 0; {
 	case isUp:
 		c.state, c.reason, c.certain, c.parked = vpn.StateUp, nil, false, false
 		c.try.reset()

@@ -135,3 +135,37 @@ func TestNoPacketLost(t *testing.T) {
 		t.Errorf("ping under changes: %v", got)
 	}
 }
+
+// TestSiblings has two connections with the same peer, which sees one with two CHILD_SAs, and initiates them itself: it
+// puts both into one IKE_SA.
+func TestSiblings(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "aaaaaab5-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA, netB))
+	a, b := testConnection("c1"), testConnection("c2")
+	b.Peer = prefixes("10.3.0.0/24")
+	a.Initiate, b.Initiate = false, false
+	s.set(testSpec(s.router, a, b))
+	for _, child := range []string{"net", "other"} {
+		if err := s.branch.Initiate(t.Context(), child); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.awaitUp(s.router, "c1")
+	s.awaitUp(s.router, "c2")
+	s.ping("10.2.0.1")
+	s.ping("10.3.0.1")
+	next := newFixture(t, s.runDir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next.set(testSpec(s.router, a, b))
+	next.awaitUp(s.router, "c1")
+	next.awaitUp(s.router, "c2")
+	if next.Writes() != 0 {
+		t.Errorf("adopted: %d writes", next.Writes())
+	}
+	b.AdminStateUp = false
+	next.set(testSpec(s.router, a, b))
+	next.awaitReason(s.router, "c2", "admin_down")
+	s.noPing("10.3.0.1")
+}

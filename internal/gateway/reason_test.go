@@ -83,7 +83,7 @@ func TestHistory(t *testing.T) {
 // TestReasons plays what a connection learns against the reason that it gives.
 func TestReasons(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	installed := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{"c1", "INSTALLED"}}}}
+	installed := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{name: "c1", state: "INSTALLED"}}}}
 	fresh := func() *connection {
 		spec := testConnection("c1")
 		cfg, err := configure(spec, Userland)
@@ -128,32 +128,34 @@ func TestReasons(t *testing.T) {
 	if c.reason.FirstSeen != first || c.reason.LastSeen == first {
 		t.Errorf("the same code again: first seen %s, then %+v", first, c.reason)
 	}
-	c.see(installed, start, 0)
+	c.see(installed, installed, start, 0)
 	expect("installed", c, "up")
 
 	c = fresh()
-	c.see(installed, start, 0)
+	c.see(installed, installed, start, 0)
 	note(c, "received DELETE for ESP CHILD_SA with SPI c1c2c3c4", time.Second) // of a rekey
-	c.see(installed, start.Add(time.Second), 0)
+	c.see(installed, installed, start.Add(time.Second), 0)
 	expect("rekeyed", c, "up")
-	c.see(nil, start.Add(time.Minute), 0)
+	c.see(nil, nil, start.Add(time.Minute), 0)
 	expect("lost long after", c, "sa_lost")
 
 	c = fresh()
-	c.see(installed, start, 0)
+	c.see(installed, installed, start, 0)
 	note(c, "received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built", time.Minute)
-	c.see(nil, start.Add(10*time.Minute), 0)
+	c.see(nil, nil, start.Add(10*time.Minute), 0)
 	expect("the rekey failed", c, "child_proposal_mismatch")
 
 	c = fresh()
 	c.spec.DPD.Action = "clear"
-	c.see(installed, start, 0)
+	c.see(installed, installed, start, 0)
 	note(c, "giving up after 3 retransmits", time.Minute)
-	c.see(nil, start.Add(time.Minute), 0)
+	c.see(nil, nil, start.Add(time.Minute), 0)
 	expect("peer silent", c, "liveness_lost")
 	if c.try.wanted {
 		t.Error("dpd action clear: it is to be initiated again")
 	}
-	c.see([]ikeSA{{state: "CONNECTING", children: []childSA{{"c1", "INSTALLED"}}}}, start, 0)
+	c.see(nil, []ikeSA{{state: "CONNECTING", children: []childSA{{name: "c1", state: "INSTALLED"}}}}, start, 0)
 	expect("an IKE_SA that is not established", c, "liveness_lost")
+	c.see(nil, installed, start, 0)
+	expect("installed in the IKE_SA of a sibling", c, "up")
 }

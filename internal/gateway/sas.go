@@ -13,14 +13,14 @@ type ikeSA struct {
 	children []childSA
 }
 
-type childSA struct{ name, state string }
+type childSA struct{ name, state, id string }
 
 // readSAs adds the IKE_SAs of one list-sa event, by connection.
 func readSAs(into map[string][]ikeSA, event *vici.Message) {
 	for name, sa := range event.Sections() {
 		one := ikeSA{id: sa.Get("uniqueid"), state: sa.Get("state")}
 		for _, child := range sa.Section("child-sas").Sections() {
-			one.children = append(one.children, childSA{child.Get("name"), child.Get("state")})
+			one.children = append(one.children, childSA{child.Get("name"), child.Get("state"), child.Get("uniqueid")})
 		}
 		into[name] = append(into[name], one)
 	}
@@ -40,6 +40,15 @@ func missing(wanted []string, sas []ikeSA) []string {
 			return s.established() && slices.ContainsFunc(s.children, func(c childSA) bool { return c.name == name && c.installed() })
 		})
 	})
+}
+
+// flatten answers the IKE_SAs of all connections.
+func flatten(sas map[string][]ikeSA) []ikeSA {
+	var out []ikeSA
+	for _, list := range sas {
+		out = append(out, list...)
+	}
+	return out
 }
 
 func anyConnecting(sas []ikeSA) bool { return slices.ContainsFunc(sas, ikeSA.connecting) }

@@ -130,19 +130,45 @@ func (s *session) unload(ctx context.Context, id string) error {
 	return nil
 }
 
-// terminate ends all IKE_SAs of a connection: DELETE is sent, its answer not waited for. It returns when they are gone.
+// terminate ends all IKE_SAs of a connection, and its CHILD_SAs in those of siblings: DELETE is sent, its answer not
+// waited for. It returns when they are gone.
 func (s *session) terminate(ctx context.Context, id string) error {
-	request := vici.NewMessage().Set("ike", id).Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
-	if err := s.callLoosely(ctx, "terminate", request); err != nil {
-		return err
-	}
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		sas, err := s.sas(ctx, id)
-		if err != nil || len(sas[id]) == 0 {
+		sas, err := s.sas(ctx, "")
+		if err != nil {
 			return err
 		}
+		requests := terminations(id, sas)
+		if len(requests) == 0 {
+			return nil
+		}
+		for _, request := range requests {
+			request.Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
+			if err := s.callLoosely(ctx, "terminate", request); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	return fmt.Errorf("the SAs of connection %s do not end", id)
+}
+
+// terminations answers the terminate requests for a connection.
+func terminations(id string, sas map[string][]ikeSA) []*vici.Message {
+	var out []*vici.Message
+	for name, list := range sas {
+		for _, sa := range list {
+			if name == id {
+				out = append(out, vici.NewMessage().Set("ike-id", sa.id))
+				continue
+			}
+			for _, child := range sa.children {
+				if isChildOf(child.name, id) {
+					out = append(out, vici.NewMessage().Set("child-id", child.id))
+				}
+			}
+		}
+	}
+	return out
 }
 
 // initiate starts the missing CHILD_SAs without waiting: a waiting call would hold one of charon's workers.
@@ -233,8 +259,9 @@ func (s *session) handle(event vici.Event) {
 	}
 }
 
-// refresh asks charon for the SAs of one connection ("" for all) and takes in what they are.
+// refresh asks charon for the SAs of a connection, and of its siblings, and takes in what they are.
 func (s *session) refresh(id string) {
+	id = s.r.scope(id)
 	sas, err := s.sas(context.Background(), id)
 	if err != nil { // charon is gone, which ends the session, or hangs, which the next event will show
 		s.r.g.log.Debug("list-sas", "router", s.r.id, "err", err)
@@ -248,11 +275,11 @@ func (s *session) initiateDue() time.Time {
 	start, overdue, again := s.r.dueNow(s)
 	for _, c := range append(overdue, start...) {
 		if c.check {
-			sas, err := s.sas(context.Background(), c.id)
-			if err != nil || !s.r.seeBefore(c.id, c.overdue, sas[c.id]) {
+			sas, err := s.sas(context.Background(), s.r.scope(c.id))
+			if err != nil || !s.r.seeBefore(c.id, c.overdue, sas) {
 				continue
 			}
-			c.children = missing(c.children, sas[c.id])
+			c.children = missing(c.children, flatten(sas))
 		}
 		if err := s.initiate(context.Background(), c.id, c.children); err != nil {
 			s.r.g.log.Warn("initiate", "router", s.r.id, "connection", c.id, "err", err)

@@ -12,10 +12,14 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	wanted := r.plan(spec, s)
+	wanted := r.plan(spec)
+	ids := make(map[string]bool, len(wanted))
+	for _, c := range wanted {
+		ids[c.id] = true
+	}
 	changed := false
 	for id := range s.loaded.Conns {
-		if !slices.ContainsFunc(wanted, func(c *connConfig) bool { return c.id == id }) {
+		if !ids[id] {
 			if err := s.unload(ctx, id); err != nil {
 				return err
 			}
@@ -47,12 +51,13 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 
 // plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
 // marked before it is unloaded, so that nobody initiates it in between.
-func (r *router) plan(spec vpn.Spec, s *session) []*connConfig {
+func (r *router) plan(spec vpn.Spec) []*connConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.g.now()
 	old := r.conns
 	r.conns = make(map[string]*connection, len(spec.Connections))
+	family := families(spec, r.plane)
 	var wanted []*connConfig
 	for _, cs := range spec.Connections {
 		c := old[cs.ID]
@@ -61,7 +66,7 @@ func (r *router) plan(spec vpn.Spec, s *session) []*connConfig {
 		}
 		r.conns[cs.ID] = c
 		c.spec = cs
-		cfg, state, why := r.decide(cs, spec)
+		cfg, state, why := r.decide(cs, spec.External != nil, without(family[kinOf(cs)], cs.ID))
 		if cfg == nil {
 			c.cfg, c.loaded, c.parked, c.established, c.try = nil, false, false, false, attempt{}
 			c.down(state, why, now)
@@ -75,16 +80,16 @@ func (r *router) plan(spec vpn.Spec, s *session) []*connConfig {
 }
 
 // decide answers a connection's configuration, or why it has none.
-func (r *router) decide(c vpn.ConnectionSpec, spec vpn.Spec) (*connConfig, string, vpn.Reason) {
+func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
 	switch {
 	case !c.AdminStateUp:
 		return nil, vpn.StateDown, adminDown()
-	case spec.External == nil:
+	case !hasGateway:
 		return nil, vpn.StateDown, noGateway()
 	case !c.LocalAddress.IsValid():
 		return nil, vpn.StateDown, noLocalAddress()
 	}
-	cfg, err := configure(c, r.plane)
+	cfg, err := configure(c, r.plane, siblings...)
 	if err != nil {
 		why := gatewayFailed(err)
 		if refused := (*configError)(nil); errors.As(err, &refused) {
@@ -116,6 +121,24 @@ func (r *router) loadOne(ctx context.Context, s *session, cfg *connConfig) (chan
 	return changed, nil
 }
 
+// families groups the connections that are to be in charon by what makes them siblings.
+func families(spec vpn.Spec, dataplane string) map[kin][]vpn.ConnectionSpec {
+	out := map[kin][]vpn.ConnectionSpec{}
+	for _, c := range spec.Connections {
+		if c.AdminStateUp && c.LocalAddress.IsValid() && configurable(c, dataplane) == nil {
+			out[kinOf(c)] = append(out[kinOf(c)], c)
+		}
+	}
+	return out
+}
+
+func without(list []vpn.ConnectionSpec, id string) []vpn.ConnectionSpec {
+	if len(list) < 2 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(c vpn.ConnectionSpec) bool { return c.ID == id })
+}
+
 func (r *router) refused(id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,7 +165,8 @@ func (r *router) loadedOne(id string, changed bool) {
 	if c == nil {
 		return
 	}
-	if !c.loaded && c.state != vpn.StateUp && (changed || c.state == "") {
+	unknown := c.state == "" || c.state == vpn.StateError
+	if !c.loaded && c.state != vpn.StateUp && (changed || unknown) {
 		if c.reason == nil || c.reason.Code != charonDied().Code {
 			c.waiting(r.g.now())
 		}

@@ -87,13 +87,23 @@ func (r *router) report() vpn.Report {
 func (r *router) see(id string, sas map[string][]ikeSA) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.g.now()
+	now, all := r.g.now(), flatten(sas)
 	for name, c := range r.conns {
 		if id == "" || name == id {
-			c.see(sas[name], now, jitter())
+			c.see(sas[name], all, now, jitter())
 		}
 	}
 	r.publish(false)
+}
+
+// scope answers which SAs to list to know the state of a connection: its own, or "" for all.
+func (r *router) scope(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.conns[id]; c != nil && (c.cfg == nil || !c.cfg.siblings) {
+		return id
+	}
+	return ""
 }
 
 // seeAll takes in the SAs that a new session found.
@@ -106,7 +116,7 @@ func (r *router) seeAll(s *session, sas map[string][]ikeSA) {
 
 // seeBefore takes in the SAs of a connection that is about to be initiated again, or whose attempt has run out. It
 // answers whether to initiate now.
-func (r *router) seeBefore(id string, overdue bool, sas []ikeSA) bool {
+func (r *router) seeBefore(id string, overdue bool, sas map[string][]ikeSA) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.poke()
@@ -116,10 +126,10 @@ func (r *router) seeBefore(id string, overdue bool, sas []ikeSA) bool {
 		return false
 	}
 	now := r.g.now()
-	if c.see(sas, now, jitter()); c.state == vpn.StateUp {
+	if c.see(sas[id], flatten(sas), now, jitter()); c.state == vpn.StateUp {
 		return false
 	}
-	if anyConnecting(sas) {
+	if anyConnecting(sas[id]) {
 		c.try.started = now
 		return false
 	}
