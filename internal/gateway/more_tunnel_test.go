@@ -48,7 +48,7 @@ func TestTunnelIPv6(t *testing.T) {
 		"local {", "local {\n      id = east@example.com", "remote {", "remote {\n      id = west.example.com").
 		Replace(branchSwanctl(testPSK, child("net", "2001:db8:2::/64", "2001:db8:1::/64")))
 	branch := startBranch(t, gatewaytest.Config{Name: "b-aaaaaab2", Bridge: BridgeName(spec.External.Network), Address: prefixes("2001:db8::2/64"),
-		LAN: addrs("2001:db8:2::1"), RunDir: runDir + "-b", Swanctl: swanctl})
+		LAN: addrs("2001:db8:2::1"), RunDir: tempDir(t), Swanctl: swanctl})
 	host := startHost(t, gatewaytest.HostConfig{Name: "h-aaaaaab2", Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("2001:db8:1::10/64"), Gateway: addrs("2001:db8:1::1")})
 	f := newFixture(t, runDir)
 	f.set(spec)

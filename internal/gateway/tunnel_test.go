@@ -36,9 +36,8 @@ func newSite(t *testing.T, router, swanctl string) *site {
 	spec := testSpec(router)
 	s.branch = startBranch(t, gatewaytest.Config{
 		Name: "b-" + router[:8], Bridge: BridgeName(spec.External.Network), Address: prefixes("192.0.2.2/24"),
-		LAN: addrs("10.2.0.1", "10.3.0.1"), RunDir: runDir + "-b", Swanctl: swanctl,
+		LAN: addrs("10.2.0.1", "10.3.0.1"), RunDir: tempDir(t), Swanctl: swanctl,
 	})
-	t.Cleanup(func() { os.RemoveAll(runDir + "-b") })
 	s.host = startHost(t, gatewaytest.HostConfig{
 		Name: "h-" + router[:8], Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("10.1.0.10/24"), Gateway: addrs("10.1.0.1"),
 	})
