@@ -14,7 +14,7 @@ import (
 
 // setAddresses makes the addresses of every interface and of lo true, then the default routes.
 func (w *wires) setAddresses(want []iface, onLo []netip.Prefix, gateways []netip.Addr) error {
-	links, err := w.ns.nl.LinkList()
+	links, err := whole(w.ns.nl.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
@@ -76,7 +76,7 @@ func (w *wires) setLinkAddresses(l netlink.Link, want []netip.Prefix) error {
 
 // addresses lists a link's addresses but those that the kernel gives by itself.
 func (w *wires) addresses(l netlink.Link) ([]netip.Prefix, error) {
-	list, err := w.ns.nl.AddrList(l, netlink.FAMILY_ALL)
+	list, err := whole(func() ([]netlink.Addr, error) { return w.ns.nl.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
 	}
@@ -99,7 +99,9 @@ func ipNet(p netip.Prefix) *net.IPNet {
 
 // setDefaultRoutes makes the main table's default routes those over the external link.
 func (w *wires) setDefaultRoutes(external int, gateways []netip.Addr) error {
-	have, err := w.ns.nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	have, err := whole(func() ([]netlink.Route, error) {
+		return w.ns.nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return fmt.Errorf("list routes: %w", err)
 	}

@@ -51,7 +51,7 @@ type wires struct {
 
 // set makes the wanted interfaces true: extra ones go, changed ones are mended or replaced, right ones are not touched.
 func (w *wires) set(want []iface) error {
-	have, err := w.ns.nl.LinkList()
+	have, err := whole(w.ns.nl.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
@@ -256,7 +256,7 @@ func (w *wires) bridge(name string) (netlink.Link, error) {
 
 // removeBridges takes away those bridges of ours that have no port any more.
 func removeBridges(host *netlink.Handle, names []string) error {
-	links, err := host.LinkList()
+	links, err := whole(host.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}

@@ -51,7 +51,7 @@ func (r *router) remove(ctx context.Context) error {
 
 // removeLinks deletes our links: they would go with the namespace, but later, and a next router may want the names.
 func (r *router) removeLinks(ns *namespace) error {
-	links, err := ns.nl.LinkList()
+	links, err := whole(ns.nl.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
