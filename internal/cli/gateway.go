@@ -94,10 +94,15 @@ func takeDown(ctx context.Context, e *env, dir string) (int, error) {
 		return 0, err
 	}
 	routers, err := g.Routers()
+	gone := 0
 	for _, r := range routers {
-		err = errors.Join(err, g.Remove(ctx, r))
+		if e := g.Remove(ctx, r); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		gone++
 	}
-	return len(routers), errors.Join(err, g.Close())
+	return gone, errors.Join(err, g.Close())
 }
 
 func digest(s string) string {
