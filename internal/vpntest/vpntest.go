@@ -1,0 +1,125 @@
+// Package vpntest is a whole server in the test's process: a real store, real identity, the real HTTP surface on a loopback
+// port, and clients that have logged in. Nothing of the server is replaced but its clock and its ids. Nothing but tests and
+// benchmarks may import it.
+package vpntest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"culvert/internal/client"
+	"culvert/internal/resource"
+	"culvert/internal/server"
+)
+
+// Options are what tests choose. The zero value is SQLite, and a clock that stands still until it is advanced.
+type Options struct {
+	Database string               // postgres://…, an empty database; "" is SQLite in a folder of the test's own
+	RealTime bool                 // the system's clock and random ids instead of the test's
+	Set      func(*server.Config) // the last word on the configuration
+}
+
+// Server runs until the test ends. It fails the test if one of its secrets came into its log.
+type Server struct {
+	*server.Server
+	URL        string // http://127.0.0.1:port
+	Home, Away string // ids of two projects
+	Clock      *Clock
+	// Base is the store revision before the test's first request.
+	Base int64
+
+	clients map[string]*client.Client
+	log     *journal
+}
+
+// Clock stands still until it is advanced.
+type Clock struct{ now atomic.Int64 }
+
+// Advance moves the clock on.
+func (c *Clock) Advance(d time.Duration) { c.now.Add(int64(d)) }
+
+// Now is the clock's time, UTC.
+func (c *Clock) Now() time.Time { return time.Unix(0, c.now.Load()).UTC() }
+
+// Start opens a server, serves it, runs its own work in the background, and logs the clients of As in.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	s := &Server{Clock: &Clock{}, clients: map[string]*client.Client{}, log: &journal{}}
+	s.Clock.now.Store(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
+	var ids atomic.Int64
+	c := server.Config{Data: t.TempDir(), Database: o.Database, Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	if !o.RealTime {
+		c.Now = s.Clock.Now
+		c.NewID = func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", ids.Add(1)) }
+	}
+	if o.Set != nil {
+		o.Set(&c)
+	}
+	t.Cleanup(func() { s.log.check(t) })
+	var err error
+	if s.Server, err = server.Open(t.Context(), c); err != nil {
+		t.Fatalf("server: %v", err)
+	}
+	s.Secret(s.AgentToken)
+	s.serve(t)
+	s.populate(t)
+	ids.Store(0)
+	s.Base = s.Rev(t)
+	return s
+}
+
+// serve listens and runs until the test ends; then everything is closed in the opposite order.
+func (s *Server) serve(t testing.TB) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	web := httptest.NewUnstartedServer(s.Handler)
+	web.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	web.Start()
+	s.URL = web.URL
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		web.Close()
+		if err := <-ran; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
+
+// As returns the client of a user: admin (of the first project), member and reader (of Home), stranger (a member of Away),
+// visitor (a reader of Away).
+func (s *Server) As(user string) *client.Client {
+	c := s.clients[user]
+	if c == nil {
+		panic("vpntest: no user " + user)
+	}
+	return c
+}
+
+// Rev is the store's newest revision.
+func (s *Server) Rev(t testing.TB) (rev int64) {
+	t.Helper()
+	err := s.Store.View(t.Context(), func(r resource.Reader) (err error) {
+		rev, err = r.Rev(t.Context())
+		return err
+	})
+	if err != nil {
+		t.Fatalf("revision: %v", err)
+	}
+	return rev
+}
+
+// Secret names a text that must never be logged.
+func (s *Server) Secret(text string) { s.log.secret(text) }
+
+// Log is what the server has logged, JSON lines.
+func (s *Server) Log() string { return s.log.String() }
