@@ -63,6 +63,7 @@ func capabilities() []extension {
 		{Alias: "sort-key-validation", Name: "Sort key validation", Description: "Sort keys that do not exist are refused.", Updated: "2018-07-04T10:00:00-00:00"},
 		{Alias: "sorting", Name: "Sorting support", Description: "Lists take sort_key and sort_dir.", Updated: "2016-06-12T00:00:00-00:00"},
 		{Alias: "standard-attr-revisions", Name: "Resource revision numbers", Description: "Resources have a revision_number.", Updated: "2016-04-11T10:00:00-00:00"},
+		{Alias: "standard-attr-tag", Name: "Tag support for resources with standard attribute: network, port, router, subnet", Description: "Networks, ports, routers and subnets have tags.", Updated: "2017-01-01T00:00:00-00:00", kind: "network"},
 		{Alias: "vpn-aes-ccm-gcm", Name: "VPN support for AES CCM, GCM modes", Description: "Policies take AES in the modes CCM and GCM.", Updated: "2023-10-24T11:00:00-00:00", kind: "ipsecpolicy"},
 		{Alias: "vpn-aes-ctr", Name: "VPN support for AES CTR mode", Description: "Policies take AES in the mode CTR.", Updated: "2024-01-09T09:00:00-00:00", kind: "ipsecpolicy"},
 		{Alias: "vpn-endpoint-groups", Name: "VPN Endpoint Groups", Description: "Endpoint groups name the subnets and CIDRs of a connection.", Updated: "2015-08-04T10:00:00-00:00", kind: "endpoint_group"},
@@ -73,7 +74,7 @@ func capabilities() []extension {
 // served are the capabilities of the kinds that there are.
 func (s *server) served() []extension {
 	all := slices.DeleteFunc(capabilities(), func(e extension) bool {
-		return e.kind != "" && s.Resources.Kinds()[e.kind] == nil
+		return e.kind != "" && s.Resources.Kinds()[e.kind] == nil || e.Alias == "standard-attr-tag" && s.Tags == nil
 	})
 	for i := range all {
 		all[i].Links = []string{}

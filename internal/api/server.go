@@ -32,6 +32,7 @@ type Config struct {
 	Auth      Authenticator
 	Identity  http.Handler // served below /identity; it sees the whole path
 	Routers   Routers
+	Tags      Tagger
 	Gateways  Gateways
 	// AgentToken is the bearer token of /agent/v1/*. While it is empty those URIs do not exist.
 	AgentToken string
@@ -86,6 +87,9 @@ func (s *server) routes(mux *http.ServeMux) {
 		uri := "/v2.0/" + h.Path
 		s.serve(mux, uri, s.user, verbs{"GET": h.list, "POST": h.create})
 		s.serve(mux, uri+"/{id}", s.user, verbs{"GET": h.show, "PUT": h.update, "DELETE": h.delete})
+		if s.Tags != nil && h.Attr("tags") != nil {
+			h.tagRoutes(mux)
+		}
 	}
 	if r := s.Resources.Kinds()["router"]; s.Routers != nil && r != nil {
 		h := &kind{s, r.Info()}

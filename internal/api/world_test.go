@@ -25,13 +25,14 @@ import (
 // are counted, so that whole answers can be compared.
 type world struct {
 	testing.TB
-	srv    *server.Server
-	now    atomic.Int64 // seconds since the epoch
-	ids    atomic.Int64
-	base   int64 // revision before the test's first request
-	tokens map[string]string
-	names  *strings.Replacer // of ids that identity chose
-	log    bytes.Buffer
+	srv     *server.Server
+	handler http.Handler // srv's, but for tests that wire another one
+	now     atomic.Int64 // seconds since the epoch
+	ids     atomic.Int64
+	base    int64 // revision before the test's first request
+	tokens  map[string]string
+	names   *strings.Replacer // of ids that identity chose
+	log     bytes.Buffer
 }
 
 func newWorld(t testing.TB, set ...func(*server.Config)) *world {
@@ -52,6 +53,7 @@ func newWorld(t testing.TB, set ...func(*server.Config)) *world {
 			t.Error(err)
 		}
 	})
+	w.handler = w.srv.Handler
 	w.users()
 	w.ids.Store(0)
 	w.base = w.rev()
@@ -140,7 +142,7 @@ func (w *world) send(method, target, body string, header http.Header) *httptest.
 		r.Header[name] = v
 	}
 	out := httptest.NewRecorder()
-	w.srv.Handler.ServeHTTP(out, r)
+	w.handler.ServeHTTP(out, r)
 	return out
 }
 
