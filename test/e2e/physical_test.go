@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"culvert/internal/client"
+)
+
+// TestPhysicalNetworks maps the outer and the inner network to what the operator has: once to bridges, once to plain
+// interfaces.
+func TestPhysicalNetworks(t *testing.T) {
+	for kind, lay := range map[string]func(t *testing.T, name string) (iface, bridge string){"bridge": operatorBridge, "interface": operatorInterface} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			wan, wanBridge := lay(t, "w")
+			lan, lanBridge := lay(t, "l")
+			s := &site{server: newServer(t, "--physical-network", "wan="+wan, "--physical-network", "lan="+lan)}
+			s.layNetworks(client.Object{"provider:physical_network": "wan"}, client.Object{"provider:physical_network": "lan"})
+			s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
+			s.layService()
+			s.awaitService("ACTIVE", "")
+			s.startHQ(lanBridge)
+			o := newOffice(0)
+			o.bridge = wanBridge
+			c := s.newTunnel(o, nil)
+			c.awaitActive()
+			c.ping()
+			for _, network := range []string{s.wan, s.lan} {
+				if _, err := os.Stat("/sys/class/net/" + bridgeOf(network)); err == nil {
+					t.Errorf("a mapped network has the bridge %s", bridgeOf(network))
+				}
+			}
+			s.remove(c.path())
+			s.remove("/v2.0/vpn/vpnservices/" + s.service)
+			poll(t, waitGone, "the router's namespace is gone", func() bool { _, err := os.Stat("/run/netns/" + s.namespace()); return err != nil })
+			for _, iface := range []string{wan, lan} {
+				if _, err := os.Stat("/sys/class/net/" + iface); err != nil {
+					t.Errorf("the operator's interface went with the router: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// operatorBridge makes a bridge that the gateway and the other side share.
+func operatorBridge(t *testing.T, name string) (iface, bridge string) {
+	t.Helper()
+	name += "br" + tag(t)
+	link(t, "add", name, "type", "bridge")
+	link(t, "add", name+"d", "type", "dummy") // a port of the operator's
+	link(t, "set", name+"d", "master", name)
+	link(t, "set", name, "up")
+	t.Cleanup(func() { link(t, "del", name); link(t, "del", name+"d") })
+	return name, name
+}
+
+// operatorInterface makes a cable: one end for the gateway, the other in a bridge of the other side.
+func operatorInterface(t *testing.T, name string) (iface, bridge string) {
+	t.Helper()
+	iface, other, bridge := name+"if"+tag(t), name+"of"+tag(t), name+"ob"+tag(t)
+	link(t, "add", iface, "type", "veth", "peer", "name", other)
+	link(t, "add", bridge, "type", "bridge")
+	link(t, "set", other, "master", bridge)
+	for _, l := range []string{iface, other, bridge} {
+		link(t, "set", l, "up")
+	}
+	t.Cleanup(func() { link(t, "del", bridge); link(t, "del", iface) })
+	return iface, bridge
+}
+
+// link runs ip link.
+func link(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ip", append([]string{"link"}, args...)...).CombinedOutput(); err != nil {
+		t.Errorf("ip link %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// TestUnmappedPhysicalNetwork says what is missing, and comes up when it is there.
+func TestUnmappedPhysicalNetwork(t *testing.T) {
+	t.Parallel()
+	s := &site{server: newServer(t)}
+	s.layNetworks(client.Object{"provider:physical_network": "wan"}, nil)
+	s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
+	s.layService()
+	o := s.awaitService("ERROR", "")
+	if why, _ := o["status_reason"].(client.Object); !strings.Contains(listed(why["summary"]), `"wan"`) {
+		t.Errorf("the reason does not name the physical network: %v", why)
+	}
+	wan, _ := operatorBridge(t, "w")
+	s.args = append(s.args, "--physical-network", "wan="+wan)
+	s.restart(stopSignal)
+	s.awaitService("ACTIVE", "")
+}

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"culvert/internal/client"
+)
+
+func TestFirstStartPrintsThePasswordOnce(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "--gateway=none") // logs in with what it printed
+	first := s.password()
+	for _, file := range []string{"keyset.json", "agent.token"} {
+		info, err := os.Stat(filepath.Join(s.data, file))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, %v; want 0600", file, info.Mode(), err)
+		}
+	}
+	s.restart(syscall.SIGTERM)
+	if out := s.output.String(); strings.Contains(out, "Password") || strings.Contains(out, first) {
+		t.Errorf("the second start prints a password:\n%s", out)
+	}
+	s.login(first)
+	_, err := client.Login(t.Context(), "http://"+s.address, "admin", first+"x", "admin")
+	if refused, ok := err.(*client.Error); !ok || refused.Status != 401 {
+		t.Errorf("login with a wrong password: %v, want 401", err)
+	}
+}
+
+func TestTwoServersOnOneFolder(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "--gateway=none")
+	code, out := run(t, nil, "server", "--gateway=none", "--data", s.data, "--listen", "127.0.0.1:0")
+	if code != 1 || !strings.Contains(out, "another culvert process uses it") || !strings.Contains(out, s.data) {
+		t.Errorf("exit code %d and:\n%s\nwant 1 and a line that names the folder and the other process", code, out)
+	}
+	s.call("GET", "/v2.0/networks", nil)
+	code, out = run(t, nil, "server", "--gateway=none", "--data", filepath.Join(t.TempDir(), "other"), "--listen", s.address)
+	if code != 1 || !strings.Contains(out, s.address) {
+		t.Errorf("on a port in use: exit code %d and:\n%s\nwant 1 and a line that names the address", code, out)
+	}
+}
+
+func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(home), 0o755), os.Chmod(home, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("server without a gateway", func(t *testing.T) {
+		s := newServerIn(t, filepath.Join(home, "data"), []as{nobody}, "--gateway=none")
+		s.create("vpn/ikepolicies", "ikepolicy", client.Object{"name": "by nobody"})
+		info, err := os.Stat(s.data)
+		if err != nil || info.Sys().(*syscall.Stat_t).Uid != 65534 {
+			t.Errorf("the data folder is not nobody's: %v", err)
+		}
+	})
+	for _, args := range [][]string{{"server", "--data", filepath.Join(home, "d")}, {"demo"}, {"gateway", "down"}} {
+		code, out := run(t, []as{nobody, inDir(home)}, args...)
+		if code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "needs root") {
+			t.Errorf("%v as nobody: exit code %d and:\n%s\nwant 1 and one line that says what it needs", args, code, out)
+		}
+	}
+	if left := glob(t, home+"/*"); len(left) != 1 {
+		t.Errorf("refused commands left files: %v", left)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	gateway := "--physical-network --dataplane --run-dir CULVERT_PHYSICAL_NETWORK "
+	for command, flags := range map[string]string{
+		"": "server agent demo gateway key version",
+		"server": gateway + "--data --listen --database --gateway --public-url --defaults --weak-crypto --allow-any-selector --max-pairs " +
+			"--page-limit --token-lifetime CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE CULVERT_GATEWAY",
+		"agent":        gateway + "--server --token-file",
+		"demo":         "--data --listen --clouds",
+		"gateway":      "down",
+		"gateway down": "--data --run-dir",
+		"key":          "rotate",
+		"key rotate":   "--data --database",
+		"version":      "",
+	} {
+		code, out := run(t, nil, append(strings.Fields(command), "--help")...)
+		if code != 0 {
+			t.Errorf("culvert %s --help: exit code %d", command, code)
+		}
+		for _, flag := range strings.Fields(flags + " --help --log-level --log-format") {
+			if !strings.Contains(out, flag) {
+				t.Errorf("culvert %s --help does not mention %s:\n%s", command, flag, out)
+			}
+		}
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	for args, said := range map[string]string{
+		"server --no-such-flag":                "--no-such-flag",
+		"agent":                                "--server",
+		"server --gateway=elsewhere":           "local",
+		"nonsense":                             "nonsense",
+		"server --gateway=none --max-pairs=no": "--max-pairs",
+	} {
+		code, out := run(t, nil, strings.Fields(args)...)
+		if code != 2 || !strings.Contains(out, said) || !strings.Contains(out, "culvert --help") {
+			t.Errorf("culvert %s: exit code %d and:\n%s\nwant 2, %q and where help is", args, code, out, said)
+		}
+	}
+}
