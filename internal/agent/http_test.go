@@ -195,8 +195,14 @@ func TestRemoves(t *testing.T) {
 // newest of every router again.
 func TestReconnects(t *testing.T) {
 	w := newWorld(t)
-	a, _ := w.board.put(spec("a", "c1")), w.board.put(spec("b"))
+	a, _ := w.board.put(spec("a", "c1", "quiet")), w.board.put(spec("b"))
 	w.start()
+	seen := vpn.Report{Router: "a", Rev: a, Ready: true, Connections: []vpn.ConnectionReport{{ID: "quiet", State: vpn.StateUp}}}
+	w.machine.reports <- seen
+	told := func() bool {
+		return slices.ContainsFunc(w.board.of("a"), func(r vpn.Report) bool { return cmp.Equal(r, seen) })
+	}
+	w.until("the server was told of quiet", told)
 	w.until("both routers were reported", func() bool { return len(w.board.of("a")) > 0 && len(w.board.of("b")) > 0 })
 	w.away.Store(true)
 	w.server.CloseClientConnections()
@@ -209,6 +215,7 @@ func TestReconnects(t *testing.T) {
 	w.away.Store(false)
 	w.untilStands(map[string]int64{"a": a, "c": c})
 	w.until("both are reported", func() bool { return len(w.board.of("a")) > 0 && len(w.board.of("c")) > 0 })
+	w.until("the server was told of quiet again", told)
 }
 
 // While the server is away, the newest state of each connection is kept, and no more.
