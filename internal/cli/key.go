@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"culvert/internal/keyring"
@@ -25,7 +26,11 @@ logins that were sealed with them are still valid and backups may hold rows that
 }
 
 func (c *rotateCmd) Run(e *env) error {
-	keys, err := keyring.Open(filepath.Join(c.Data, "keyset.json"))
+	path := filepath.Join(c.Data, "keyset.json")
+	if _, err := os.Stat(path); err != nil { // opening it would make a new one
+		return fmt.Errorf("no server has its data in this folder: %w", err)
+	}
+	keys, err := keyring.Open(path)
 	if err != nil {
 		return err
 	}
