@@ -71,7 +71,7 @@ func (c *tunnel) changeGroup(o *office) {
 	c.awaitListed("ECP_256")
 }
 
-// downAndUp switches the connection, and then the service, off and on.
+// downAndUp switches the connection off and on.
 func (c *tunnel) downAndUp(remote string) {
 	s := c.s
 	s.t.Helper()
@@ -81,6 +81,10 @@ func (c *tunnel) downAndUp(remote string) {
 	c.noPing(remote)
 	c.put(client.Object{"admin_state_up": true})
 	c.awaitActive()
+	before := c.spis()
+	c.put(client.Object{"name": "renamed", "description": "no affair of the gateway's"})
+	c.awaitActive()
+	c.keepsSPIs("renamed", before)
 }
 
 // load writes the branch's configuration anew.

@@ -50,10 +50,10 @@ func operatorBridge(t *testing.T, name string) (iface, bridge string) {
 	t.Helper()
 	name += "br" + tag(t)
 	link(t, "add", name, "type", "bridge")
-	link(t, "add", name+"d", "type", "dummy") // a port of the operator's
-	link(t, "set", name+"d", "master", name)
+	link(t, "add", name+"p", "type", "veth", "peer", "name", name+"o")
+	link(t, "set", name+"p", "master", name) // a port of the operator's
 	link(t, "set", name, "up")
-	t.Cleanup(func() { link(t, "del", name); link(t, "del", name+"d") })
+	t.Cleanup(func() { link(t, "del", name); link(t, "del", name+"p") })
 	return name, name
 }
 

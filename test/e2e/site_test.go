@@ -135,11 +135,13 @@ type office struct {
 	psk            string
 	proposals, esp string
 	networks       string
+	children       string // of a second CHILD_SA; "" is none
+	version        int    // of IKE
 	bridge         string // "" is that of the network
 }
 
 func newOffice(n int) office {
-	return office{n: n, psk: psk, proposals: "aes256-sha256-modp2048", esp: "aes256-sha256-modp2048", networks: network(n)}
+	return office{n: n, psk: psk, proposals: "aes256-sha256-modp2048", esp: "aes256-sha256-modp2048", networks: network(n), version: 2}
 }
 
 const psk = "e2e-kT7-wq2Lz9"
@@ -151,9 +153,13 @@ func firstOf(cidr string) string { return netip.MustParsePrefix(cidr).Addr().Nex
 
 // conf is the branch's hand-written swanctl.conf.
 func (o office) conf(peer string) string {
+	second := ""
+	if o.children != "" {
+		second = fmt.Sprintf(secondChild, o.children, hqCIDR, o.esp)
+	}
 	return fmt.Sprintf(`connections {
   hq {
-    version = 2
+    version = %[8]d
     local_addrs = %[1]s
     remote_addrs = %[2]s
     proposals = %[3]s
@@ -170,7 +176,7 @@ func (o office) conf(peer string) string {
         local_ts = %[4]s
         remote_ts = %[5]s
         esp_proposals = %[6]s
-      }
+      }%[9]s
     }
   }
 }
@@ -181,8 +187,15 @@ secrets {
     secret = "%[7]s"
   }
 }
-`, o.address(), peer, o.proposals, o.networks, hqCIDR, o.esp, o.psk)
+`, o.address(), peer, o.proposals, o.networks, hqCIDR, o.esp, o.psk, o.version, second)
 }
+
+const secondChild = `
+      more {
+        local_ts = %s
+        remote_ts = %s
+        esp_proposals = %s
+      }`
 
 // startBranch starts a branch office and shows its side after a failure.
 func (s *site) startBranch(o office) *gatewaytest.Branch {
