@@ -126,7 +126,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Gateways: s.VPN,
+	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Gateways: s.VPN,
 		AgentToken: s.AgentToken, Log: c.Log, PublicURL: c.PublicURL, PageLimit: c.PageLimit})
 	return err
 }

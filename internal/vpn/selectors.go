@@ -1,7 +1,6 @@
 package vpn
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -59,7 +58,7 @@ func (s *Service) groupSelectors(op *crud.Op, c *Connection, r *Router) (sel sel
 	if err != nil {
 		return sel, err
 	}
-	if sel.local, err = s.subnets(op, op.Tx, local.Endpoints); err != nil {
+	if sel.local, err = s.lookups(op).subnets(local.Endpoints); err != nil {
 		return sel, err
 	}
 	if !oneVersion(sel.local) {
@@ -104,30 +103,18 @@ func (s *Service) legacySelectors(op *crud.Op, c *Connection, subnet string) (se
 		}
 	}
 	sel.peer = merge(sel.peer)
-	sel.local, err = s.subnets(op, op.Tx, []string{subnet})
+	sel.local, err = s.lookups(op).subnets([]string{subnet})
 	return sel, err
-}
-
-// subnets are the CIDRs of these subnets, in their order.
-func (s *Service) subnets(op *crud.Op, r resource.Reader, ids []string) ([]netip.Prefix, error) {
-	out := []netip.Prefix{}
-	for _, id := range ids {
-		sub, err := s.Topology.Subnet(op, r, id)
-		if errors.Is(err, resource.ErrNotFound) {
-			return nil, resource.Errorf(404, "SubnetNotFound", "Subnet %s could not be found", id)
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, sub.CIDR.Masked())
-	}
-	return out, nil
 }
 
 // checkAgainstOthers keeps connections on one router apart: their selectors, and the pre-shared keys of equal identities.
 func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, r *Router, sel selectors) error {
 	others, err := s.neighbours(op, v.RouterID)
-	if err != nil {
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	known := s.lookups(op)
+	if err := known.allGroups(c.ProjectID); err != nil {
 		return err
 	}
 	for _, o := range others {
@@ -139,7 +126,7 @@ func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, 
 				return err
 			}
 		}
-		theirs, err := s.stored(op, o.conn, o.service)
+		theirs, err := known.selectors(o.conn, o.service)
 		if err != nil {
 			return err
 		}

@@ -95,10 +95,11 @@ func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
 		return spec, err
 	}
 	spec.External, spec.Internal = r.External, r.Internal
+	known := s.lookups(op)
 	for _, v := range services {
 		v.AdminStateUp = v.AdminStateUp && r.AdminStateUp
 		spec.Services = append(spec.Services, ServiceSpec{ID: v.ID, AdminStateUp: v.AdminStateUp})
-		if err := s.addConnections(op, &spec, v, r); err != nil {
+		if err := s.addConnections(known, &spec, v, r); err != nil {
 			return spec, err
 		}
 	}
@@ -106,10 +107,10 @@ func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
 	return spec, nil
 }
 
-func (s *Service) addConnections(op *crud.Op, spec *Spec, v *VPNService, r *Router) error {
+func (s *Service) addConnections(known *lookups, spec *Spec, v *VPNService, r *Router) error {
 	secrets := map[string]string{}
 	conns := []*Connection{}
-	err := op.Tx.Find(op, by(KindConnection, "vpnservice_id", v.ID), func(row *resource.Row) error {
+	err := known.op.Tx.Find(known.op, by(KindConnection, "vpnservice_id", v.ID), func(row *resource.Row) error {
 		c := &Connection{}
 		psk, err := s.Resources.Secret(s.connectionKind, row)
 		if err != nil {
@@ -124,7 +125,7 @@ func (s *Service) addConnections(op *crud.Op, spec *Spec, v *VPNService, r *Rout
 	}
 	for _, c := range conns {
 		c.PSK = Secret(secrets[c.ID])
-		one, err := s.connectionSpec(op, c, v, r)
+		one, err := connectionSpec(known, c, v, r)
 		if err != nil {
 			return fmt.Errorf("connection %s: %w", c.ID, err)
 		}
@@ -133,16 +134,16 @@ func (s *Service) addConnections(op *crud.Op, spec *Spec, v *VPNService, r *Rout
 	return nil
 }
 
-func (s *Service) connectionSpec(op *crud.Op, c *Connection, v *VPNService, r *Router) (out ConnectionSpec, err error) {
-	ike, _, err := crud.Load[IKEPolicy](op, op.Tx, KindIKEPolicy, c.IKEPolicyID)
+func connectionSpec(known *lookups, c *Connection, v *VPNService, r *Router) (out ConnectionSpec, err error) {
+	ike, err := lookUp(known.op, known.ike, KindIKEPolicy, c.IKEPolicyID)
 	if err != nil {
 		return out, err
 	}
-	esp, _, err := crud.Load[IPsecPolicy](op, op.Tx, KindIPsecPolicy, c.IPsecPolicyID)
+	esp, err := lookUp(known.op, known.esp, KindIPsecPolicy, c.IPsecPolicyID)
 	if err != nil {
 		return out, err
 	}
-	sel, err := s.stored(op, c, v)
+	sel, err := known.selectors(c, v)
 	if err != nil {
 		return out, err
 	}
@@ -177,28 +178,4 @@ func outer(v *VPNService, r *Router, peer string) netip.Addr {
 		return v6
 	}
 	return v4
-}
-
-// stored are the selectors of a connection that has passed the rules.
-func (s *Service) stored(op *crud.Op, c *Connection, v *VPNService) (sel selectors, err error) {
-	ids, peers := []string{}, c.PeerCIDRs
-	if v.SubnetID != nil {
-		ids = append(ids, *v.SubnetID)
-	}
-	for _, id := range []*string{c.LocalEPGroupID, c.PeerEPGroupID} {
-		if id == nil {
-			continue
-		}
-		g, _, err := crud.Load[EndpointGroup](op, op.Tx, KindEndpointGroup, *id)
-		if err != nil {
-			return sel, err
-		}
-		if g.Type == "subnet" {
-			ids = g.Endpoints
-		} else {
-			peers = g.Endpoints
-		}
-	}
-	local, err := s.subnets(op, op.Tx, ids)
-	return selectors{merge(local), merge(prefixes(peers))}, err
 }
