@@ -100,7 +100,7 @@ func TestNeutronDefaults(t *testing.T) {
 	s.awaitService("ACTIVE", "")
 	s.startHQ(bridgeOf(s.lan))
 	o := newOffice(0)
-	o.version, o.proposals, o.esp = 1, "aes128-sha1-modp1536", "aes128-sha1-modp1536"
+	o.version, o.proposals, o.esp = 1, "aes128-sha256-modp1536", "aes128-sha256-modp1536"
 	o.networks = network(0)
 	c := &tunnel{s: s, branch: s.startBranch(o), remote: firstOf(network(0))}
 	c.connect(o, client.Object{"dpd": client.Object{"action": "hold", "interval": 1, "timeout": 5}})
