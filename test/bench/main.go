@@ -32,12 +32,13 @@ func main() {
 	}
 	binary := flag.String("binary", "bin/culvert", "the `program` to measure")
 	out := flag.String("out", "var/bench.json", "the `file` to write the rows to, as JSON")
+	only := flag.String("only", "", "measure only `tunnels` or `answers`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	exit(run(ctx, *binary, *out))
+	exit(run(ctx, *binary, *out, *only))
 }
 
 func exit(err error) {
@@ -48,7 +49,7 @@ func exit(err error) {
 	os.Exit(1)
 }
 
-func run(ctx context.Context, binary, out string) (err error) {
+func run(ctx context.Context, binary, out, only string) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("tunnels are measured in network namespaces, which need root")
 	}
@@ -66,8 +67,14 @@ func run(ctx context.Context, binary, out string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	for _, stage := range []func(context.Context) error{b.tunnels, b.answers} {
-		if err := stage(ctx); err != nil {
+	for _, stage := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"tunnels", b.tunnels}, {"answers", b.answers}} {
+		if only != "" && only != stage.name {
+			continue
+		}
+		if err := stage.run(ctx); err != nil {
 			return err
 		}
 	}

@@ -43,8 +43,10 @@ const (
 const (
 	tunnelRuns = 30
 	// pollEvery is the pause between two GETs: the clients take no core from the daemons, and the answer is at most so late.
-	pollEvery  = 500 * time.Microsecond
+	pollEvery  = time.Millisecond
 	tunnelWait = 20 * time.Second
+	// settle lets a router finish what follows a DELETE: taking a rule out of its guard waits for the kernel.
+	settle = 50 * time.Millisecond
 )
 
 // tunnels measures POST-to-ACTIVE against the same tunnel laid by VICI alone.
@@ -193,11 +195,13 @@ func (s *scene) close() error {
 func (s *scene) measure(ctx context.Context) (got, limit []time.Duration, err error) {
 	const warmUp = 2
 	for range warmUp + tunnelRuns {
+		time.Sleep(settle)
 		t, err := s.viaVICI(ctx)
 		if err != nil {
 			return nil, nil, fmt.Errorf("tunnel by VICI: %w", err)
 		}
 		limit = append(limit, t)
+		time.Sleep(settle)
 		if t, err = s.viaAPI(ctx); err != nil {
 			return nil, nil, fmt.Errorf("tunnel by the API: %w", err)
 		}
