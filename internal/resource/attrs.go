@@ -111,7 +111,7 @@ func (a *Attr) Check(v any) (any, error) {
 		if a.Null {
 			return nil, nil
 		}
-		return nil, Invalid(a.Name, "null is not allowed")
+		return nil, Invalid(a.path, "null is not allowed")
 	}
 	got, err := a.Rule(v)
 	var e *Error
@@ -121,11 +121,11 @@ func (a *Attr) Check(v any) (any, error) {
 	case errors.As(err, &e):
 		return nil, e
 	}
-	return nil, Invalid(a.Name, "%v", err)
+	return nil, Invalid(a.path, "%v", err)
 }
 
 // objectRule checks an object of which any of the named keys may be given.
-func objectRule(name string, sub []*Attr) Rule {
+func objectRule(sub []*Attr) Rule {
 	return func(v any) (any, error) {
 		m, ok := v.(map[string]any)
 		if !ok {

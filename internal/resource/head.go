@@ -6,10 +6,10 @@ package resource
 // Head is embedded in every resource (api-contract sections 2.1, 3 and 9).
 type Head struct {
 	ID          string `json:"id" api:"sort" rule:"uuid"`
-	ProjectID   string `json:"project_id" api:"post sort" rule:"string 255"`
-	TenantID    string `json:"tenant_id" api:"post sort" rule:"string 255"`
-	Name        string `json:"name" api:"post put sort" rule:"name"`
-	Description string `json:"description" api:"post put" rule:"string 255"`
+	ProjectID   string `json:"project_id" api:"post sort" rule:"string 255" default:""`
+	TenantID    string `json:"tenant_id" api:"post sort" rule:"string 255" default:""`
+	Name        string `json:"name" api:"post put sort" rule:"name" default:""`
+	Description string `json:"description" api:"post put" rule:"string 255" default:""`
 	CreatedAt   string `json:"created_at" api:"sort" rule:"string 64"`
 	UpdatedAt   string `json:"updated_at" api:"sort" rule:"string 64"`
 	// RevisionNumber is the store revision of the last change of the resource's own attributes.

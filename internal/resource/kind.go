@@ -38,6 +38,7 @@ type Attr struct {
 	Enum                []string
 	Rule                Rule
 	Sub                 []*Attr // of an object
+	path                string  // for messages: the name, behind its object's where it is inside of one
 	index               []int
 	fallback            any  // default, already checked by the rule
 	hasDefault          bool // fallback is set
@@ -117,7 +118,7 @@ func parseField(f reflect.StructField, o Options) (*Attr, error) {
 	if name == "" {
 		return nil, nil
 	}
-	a := &Attr{Name: name, Filter: true}
+	a := &Attr{Name: name, path: name, Filter: true}
 	for _, w := range strings.Fields(f.Tag.Get("api")) {
 		if !a.word(w) {
 			return nil, fmt.Errorf("unknown word %q in its api tag", w)
@@ -154,7 +155,10 @@ func (a *Attr) word(w string) bool {
 func (a *Attr) parseRule(f reflect.StructField, o Options) error {
 	if f.Type.Kind() == reflect.Struct && f.Tag.Get("rule") == "" {
 		sub, err := parseStruct(f.Type, o)
-		a.Sub, a.Rule = sub, objectRule(a.Name, sub)
+		for _, x := range sub {
+			x.path = a.Name + "." + x.path
+		}
+		a.Sub, a.Rule = sub, objectRule(sub)
 		return err
 	}
 	if a.Enum != nil {

@@ -116,6 +116,9 @@ func nameRule(v any) (any, error) {
 	if err == nil && strings.TrimSpace(s) != s {
 		return nil, fmt.Errorf("%s begins or ends with a blank", quote(v))
 	}
+	if err == nil && strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, fmt.Errorf("%s contains a character that cannot be printed", quote(v))
+	}
 	return s, err
 }
 
