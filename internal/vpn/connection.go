@@ -47,7 +47,7 @@ func (s *Service) connectionRules() crud.Rules[Connection] {
 			return s.checkConnection(op, c)
 		},
 		Update: func(op *crud.Op, old, c *Connection) error {
-			if op.Intent = intended(op); !op.Intent {
+			if op.Intent = intended(op, old, c); !op.Intent {
 				return nil
 			}
 			c.Status, c.StatusReason = PendingUpdate, nil

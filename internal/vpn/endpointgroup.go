@@ -25,7 +25,7 @@ func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
 	return crud.Rules[EndpointGroup]{
 		Create: func(op *crud.Op, g *EndpointGroup) error { return s.checkEndpoints(op, g) },
 		Update: func(op *crud.Op, old, g *EndpointGroup) error {
-			if !intended(op) {
+			if op.Intent = intended(op, old, g); !op.Intent {
 				return nil
 			}
 			return s.checkEndpoints(op, g)
@@ -38,7 +38,7 @@ func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
 		},
 		// The connections are checked against the group as it is stored now.
 		Stored: func(op *crud.Op, old, g *EndpointGroup) error {
-			if old == nil || g == nil || !intended(op) {
+			if old == nil || g == nil || !op.Intent {
 				return nil
 			}
 			check := func(c *Connection) error { return s.checkConnection(op, c) }

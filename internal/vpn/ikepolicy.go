@@ -1,6 +1,8 @@
 package vpn
 
 import (
+	"reflect"
+
 	"culvert/internal/crud"
 	"culvert/internal/resource"
 )
@@ -34,7 +36,7 @@ func (s *Service) ikePolicyRules() crud.Rules[IKEPolicy] {
 			if err := s.checkIKEPolicy(p); err != nil {
 				return err
 			}
-			return s.policyChanged(op, "ikepolicy_id", p.ID)
+			return s.policyChanged(op, intended(op, old, p), "ikepolicy_id", p.ID)
 		},
 	}
 }
@@ -48,19 +50,16 @@ func (s *Service) checkIKEPolicy(p *IKEPolicy) error {
 }
 
 // policyChanged applies a changed policy to every connection that uses it (api-contract D2).
-func (s *Service) policyChanged(op *crud.Op, attr, id string) error {
-	if !intended(op) {
+func (s *Service) policyChanged(op *crud.Op, intended bool, attr, id string) error {
+	if !intended {
 		return nil
 	}
 	return s.reapply(op, by(KindConnection, attr, id), nil)
 }
 
-// intended says whether the request changes more than words.
-func intended(op *crud.Op) bool {
-	for name := range op.Sent {
-		if name != "name" && name != "description" {
-			return true
-		}
-	}
-	return false
+// intended says whether the request changes more than words; a secret that is given counts as changed.
+func intended[T any, P resource.Of[T]](op *crud.Op, old, new *T) bool {
+	words := *new
+	P(&words).Base().Name, P(&words).Base().Description = P(old).Base().Name, P(old).Base().Description
+	return op.Given("psk") || !reflect.DeepEqual(*old, words)
 }

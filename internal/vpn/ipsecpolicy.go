@@ -29,7 +29,7 @@ func (s *Service) ipsecPolicyRules() crud.Rules[IPsecPolicy] {
 		Create: func(op *crud.Op, p *IPsecPolicy) error { note(p); return nil },
 		Update: func(op *crud.Op, old, p *IPsecPolicy) error {
 			note(p)
-			return s.policyChanged(op, "ipsecpolicy_id", p.ID)
+			return s.policyChanged(op, intended(op, old, p), "ipsecpolicy_id", p.ID)
 		},
 	}
 }
