@@ -83,9 +83,15 @@ func (s *Service) RouterChanged(op *crud.Op, router string) error {
 		if err != nil {
 			return err
 		}
-		if setExternal(v, r); reflect.DeepEqual(v, known) {
+		chosen := v.ExternalV4IP
+		setExternal(v, r)
+		if chosen != nil && slices.Contains(addresses4(r), *chosen) {
+			v.ExternalV4IP = chosen
+		}
+		if reflect.DeepEqual(v, known) {
 			continue
 		}
+		v.Status, v.StatusReason = PendingUpdate, nil
 		if err := crud.Save(op, row, v, true); err != nil {
 			return err
 		}

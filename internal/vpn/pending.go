@@ -67,10 +67,10 @@ func (s *Service) watchPendings(ctx context.Context, p *pendings) error {
 		if s.Resources.Now().Sub(w.since) < s.PendingDeadline {
 			continue
 		}
-		delete(p.since, id)
 		if err := s.giveUp(ctx, id, w); err != nil {
 			return err
 		}
+		delete(p.since, id)
 	}
 	return nil
 }
@@ -98,11 +98,31 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 			status, why = Errored, reason(op.Now, "gateway_silent", "ours", "local", "the gateway host did not answer in time", "look at the agent's log")
 		}
 		if w.kind == KindService {
+			grounded, err := s.grounded(op, id)
+			if err != nil {
+				return err
+			}
+			if grounded {
+				status, why = Down, noGateway(op.Now)
+			}
 			return givenUp[VPNService](op, w.kind, id, w.intent, status, why)
 		}
 		return givenUp[Connection](op, w.kind, id, w.intent, status, why)
 	})
 	return err
+}
+
+// grounded says that a service stands on a router without an external gateway: that, and no gateway host, is what it lacks.
+func (s *Service) grounded(op *crud.Op, id string) (bool, error) {
+	v, _, err := crud.Load[VPNService](op, op.Tx, KindService, id)
+	if errors.Is(err, resource.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r, err := s.Topology.Router(op, op.Tx, v.RouterID)
+	return err == nil && r.External == nil, err
 }
 
 func givenUp[T any, P interface {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"culvert/internal/crud"
 	"culvert/internal/resource"
@@ -31,7 +32,7 @@ func (s *Service) serviceRules() crud.Rules[VPNService] {
 	return crud.Rules[VPNService]{
 		Create: s.createService,
 		Update: func(op *crud.Op, old, v *VPNService) error {
-			if op.Intent = intended(op); op.Intent {
+			if op.Intent = intended(op, old, v); op.Intent {
 				v.Status, v.StatusReason = PendingUpdate, nil
 			}
 			return nil
@@ -74,6 +75,9 @@ func (s *Service) createService(op *crud.Op, v *VPNService) error {
 		}
 	}
 	v.Status = PendingCreate
+	if r.External == nil {
+		v.Status, v.StatusReason = Down, noGateway(op.Now)
+	}
 	return nil
 }
 
@@ -108,12 +112,22 @@ func chooseExternal(op *crud.Op, v *VPNService, r *Router, asked string) error {
 	if !op.Caller.Admin() {
 		return resource.Errorf(403, "PolicyNotAuthorized", "create_vpnservice:external_v4_ip is disallowed by policy: it needs the role admin")
 	}
-	a, _ := netip.ParseAddr(asked)
-	if !a.Is4() || !slices.Contains(addresses(r), a) {
-		return resource.Invalid("external_v4_ip", "'%s' is not an IPv4 address of the gateway of router %s; allowed are %v", asked, r.ID, addresses(r))
+	if allowed := addresses4(r); !slices.Contains(allowed, asked) {
+		return resource.Invalid("external_v4_ip", "'%s' is not an IPv4 address of the gateway of router %s; allowed are %s", asked, r.ID, strings.Join(allowed, ", "))
 	}
 	v.ExternalV4IP = &asked
 	return nil
+}
+
+// addresses4 are the IPv4 addresses of the router's gateway port, as text.
+func addresses4(r *Router) []string {
+	out := []string{}
+	for _, a := range addresses(r) {
+		if a.Is4() {
+			out = append(out, a.String())
+		}
+	}
+	return out
 }
 
 // addresses are those of the router's gateway port.
