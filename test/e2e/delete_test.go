@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -39,18 +40,12 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		t.Errorf("DELETE of a service in use: %d %s, %v; want 409", status, body, err)
 	}
 	s.remove(stays.path())
+	stays.awaitNoSAs(5 * time.Second)
+	if err := errors.Join(c.branch.Close(), stays.branch.Close(), s.hq.Close()); err != nil { // the gateway's ports are the bridges' last
+		t.Fatal(err)
+	}
 	dir, pid := s.routerFile(""), s.charonPID()
 	s.remove("/v2.0/vpn/vpnservices/" + s.service)
-	stays.awaitNoSAs(5 * time.Second)
-	if err := c.branch.Close(); err != nil { // the bridges go with their last port
-		t.Fatal(err)
-	}
-	if err := stays.branch.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.hq.Close(); err != nil {
-		t.Fatal(err)
-	}
 	for _, path := range []string{"/run/netns/" + s.namespace(), dir, "/proc/" + pid + "/exe", "/sys/class/net/" + bridgeOf(s.wan), "/sys/class/net/" + bridgeOf(s.lan)} {
 		poll(t, 5*time.Second, path+" is gone", func() bool { _, err := os.Stat(path); return err != nil })
 	}

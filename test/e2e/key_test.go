@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,8 +52,40 @@ func TestKeyRotation(t *testing.T) {
 	rotate("4")
 	s.start()
 	whole("rotated on a stopped server")
+	s.end(syscall.SIGTERM)
+	s.forgetOldKeys()
+	s.start()
+	s.api = s.login(password) // the token was sealed by an old key
+	whole("only the newest key is left")
 	if touched := regexp.MustCompile(`(?m)^.*(vici initiate|terminate).*` + c.id + `.*$`).FindString(s.charonLog()[len(log):]); touched != "" {
 		t.Errorf("a rotation touched the tunnel: %s", touched)
+	}
+}
+
+// forgetOldKeys leaves the primary key alone in the keyset: what it cannot open was not sealed anew.
+func (s *server) forgetOldKeys() {
+	s.t.Helper()
+	path := filepath.Join(s.data, "keyset.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var keyset struct {
+		PrimaryKeyID uint32           `json:"primaryKeyId"`
+		Key          []map[string]any `json:"key"`
+	}
+	if err := json.Unmarshal(text, &keyset); err != nil {
+		s.t.Fatal(err)
+	}
+	keyset.Key = slices.DeleteFunc(keyset.Key, func(k map[string]any) bool { return k["keyId"] != float64(keyset.PrimaryKeyID) })
+	if len(keyset.Key) != 1 {
+		s.t.Fatalf("the keyset has %d primary keys", len(keyset.Key))
+	}
+	if text, err = json.Marshal(keyset); err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
 
