@@ -72,6 +72,8 @@ func charonConf(f folder, dataplane string) string {
       ike_name = yes
       time_format = %%Y-%%m-%%dT%%H:%%M:%%S
       default = 1
+      enc = 0
+      net = 0
     }
   }
   plugins {

@@ -82,6 +82,8 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), routers: map[string]*router{}}
 	g.closed, g.close = context.WithCancel(context.Background())
+	g.running.Add(1)
+	go g.keepLogsShort()
 	return g, nil
 }
 
