@@ -121,7 +121,7 @@ func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, 
 		if o.conn.ID == c.ID {
 			continue
 		}
-		if o.conn.PeerAddress == c.PeerAddress && o.conn.PeerID == c.PeerID && o.conn.LocalID == c.LocalID {
+		if samePeer(o.conn, c) && localID(o.conn, o.service, r) == localID(c, v, r) {
 			if err := s.samePSK(op, c, o.conn); err != nil {
 				return err
 			}
@@ -137,6 +137,13 @@ func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, 
 		}
 	}
 	return nil
+}
+
+// samePeer says that two connections lead to one peer, however its address is spelled.
+func samePeer(a, b *Connection) bool {
+	x, err1 := netip.ParseAddr(a.PeerAddress)
+	y, err2 := netip.ParseAddr(b.PeerAddress)
+	return a.PeerID == b.PeerID && (a.PeerAddress == b.PeerAddress || err1 == nil && err2 == nil && x == y)
 }
 
 type neighbour struct {

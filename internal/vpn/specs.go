@@ -149,7 +149,7 @@ func connectionSpec(known *lookups, c *Connection, v *VPNService, r *Router) (ou
 	}
 	out = ConnectionSpec{
 		ID: c.ID, Service: v.ID, AdminStateUp: c.AdminStateUp && v.AdminStateUp,
-		LocalAddress: outer(v, r, c.PeerAddress), PeerAddress: c.PeerAddress, LocalID: c.LocalID, PeerID: c.PeerID, PSK: c.PSK,
+		LocalAddress: outer(v, r, c.PeerAddress), PeerAddress: c.PeerAddress, LocalID: localID(c, v, r), PeerID: c.PeerID, PSK: c.PSK,
 		Local: sel.local, Peer: sel.peer, Initiate: c.Initiator == "bi-directional", MTU: int(c.MTU),
 		IKE: IKESpec{Version: ike.IKEVersion, Aggressive: ike.Phase1NegotiationMode == "aggressive", Encryption: ike.EncryptionAlgorithm,
 			Auth: ike.AuthAlgorithm, Group: ike.PFS, Lifetime: ike.Lifetime.Value.N},
@@ -157,10 +157,15 @@ func connectionSpec(known *lookups, c *Connection, v *VPNService, r *Router) (ou
 			Lifetime: esp.Lifetime.Value.N},
 		DPD: DPDSpec{Action: c.DPD.Action, Interval: c.DPD.Interval.N, Timeout: c.DPD.Timeout.N},
 	}
-	if out.LocalID == "" && out.LocalAddress.IsValid() {
-		out.LocalID = out.LocalAddress.String()
-	}
 	return out, nil
+}
+
+// localID is what the router calls itself: the outer address unless the connection says otherwise, "" while it has neither.
+func localID(c *Connection, v *VPNService, r *Router) string {
+	if a := outer(v, r, c.PeerAddress); c.LocalID == "" && a.IsValid() {
+		return a.String()
+	}
+	return c.LocalID
 }
 
 // outer is the router's address of the peer's family; for a peer given by name IPv4 goes first. It is the zero Addr where
