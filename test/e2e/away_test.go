@@ -84,8 +84,7 @@ func TestAfterReboot(t *testing.T) {
 		}
 	}
 	s.start()
-	poll(t, 15*time.Second, "the router's namespace", func() bool { _, err := os.Stat("/run/netns/" + s.namespace()); return err == nil })
-	poll(t, 15*time.Second, "SAs of the new gateway", func() bool { return contains(t, c.branch, "ESTABLISHED") && len(c.spis()) == 2 })
+	s.awaitCharonSAs()
 	c.awaitActive()
 	c.ping()
 }
