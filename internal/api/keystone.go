@@ -27,6 +27,7 @@ type KeystoneConfig struct {
 	Log       *slog.Logger
 	PublicURL string // scheme and host of the endpoints in the catalog; "" takes them from each request
 	Region    string // of the catalog; "": RegionOne
+	Names     []CatalogName
 }
 
 // Keystone serves the part of Keystone's API v3 that Culvert's users and their clients need, below /identity.
@@ -75,8 +76,17 @@ func (k *Keystone) routes() {
 	k.user("GET /identity/v3/auth/projects", k.authProjects)
 	k.user("GET /identity/v3/auth/domains", k.authDomains)
 
+	k.manageRoutes()
+	k.grantRoutes()
+	k.catalogRoutes()
+}
+
+func (k *Keystone) manageRoutes() {
 	k.user("GET /identity/v3/domains", k.domains)
+	k.user("POST /identity/v3/domains", k.createDomain)
 	k.user("GET /identity/v3/domains/{id}", k.domain)
+	k.user("PATCH /identity/v3/domains/{id}", k.updateDomain)
+	k.user("DELETE /identity/v3/domains/{id}", k.deleteDomain)
 	k.user("GET /identity/v3/projects", k.projects)
 	k.user("POST /identity/v3/projects", k.createProject)
 	k.user("GET /identity/v3/projects/{id}", k.project)
@@ -87,18 +97,40 @@ func (k *Keystone) routes() {
 	k.user("GET /identity/v3/users/{id}", k.showUser)
 	k.user("PATCH /identity/v3/users/{id}", k.updateUser)
 	k.user("DELETE /identity/v3/users/{id}", k.deleteUser)
-	k.user("POST /identity/v3/users/{id}/password", k.changePassword)
+	k.open("POST /identity/v3/users/{id}/password", k.changePassword)
 	k.user("GET /identity/v3/users/{id}/projects", k.userProjects)
+	k.user("GET /identity/v3/users/{id}/groups", k.userGroups)
+	k.user("GET /identity/v3/users/{user}/application_credentials", k.credentials)
+	k.user("POST /identity/v3/users/{user}/application_credentials", k.createCredential)
+	k.user("GET /identity/v3/users/{user}/application_credentials/{id}", k.credential)
+	k.user("DELETE /identity/v3/users/{user}/application_credentials/{id}", k.deleteCredential)
 	k.user("GET /identity/v3/roles", k.roles)
+	k.user("POST /identity/v3/roles", k.createRole)
 	k.user("GET /identity/v3/roles/{id}", k.role)
+	k.user("PATCH /identity/v3/roles/{id}", k.updateRole)
+	k.user("DELETE /identity/v3/roles/{id}", k.deleteRole)
+}
+
+func (k *Keystone) grantRoutes() {
 	k.user("GET /identity/v3/role_assignments", k.assignments)
-	for _, target := range []string{"projects/{project}", "domains/{domain}"} {
+	for _, target := range []string{"projects/{project}", "domains/{domain}", "system"} {
 		uri := "/identity/v3/" + target + "/users/{user}/roles"
 		k.user("GET "+uri, k.grants)
 		k.user("GET "+uri+"/{role}", k.granted)
 		k.user("PUT "+uri+"/{role}", k.grant)
 		k.user("DELETE "+uri+"/{role}", k.ungrant)
 	}
+}
+
+// catalogRoutes only read: the configuration makes the catalog.
+func (k *Keystone) catalogRoutes() {
+	k.user("GET /identity/v3/groups", noneOf("groups"))
+	k.user("GET /identity/v3/services", fixedList("services", k.serviceDocs, true, "type", "name"))
+	k.user("GET /identity/v3/services/{id}", fixedOne("service", k.serviceDocs, true))
+	k.user("GET /identity/v3/endpoints", fixedList("endpoints", k.endpointDocs, true, "service_id", "interface", "region_id"))
+	k.user("GET /identity/v3/endpoints/{id}", fixedOne("endpoint", k.endpointDocs, true))
+	k.user("GET /identity/v3/regions", fixedList("regions", k.regionDocs, false, "parent_region_id"))
+	k.user("GET /identity/v3/regions/{id}", fixedOne("region", k.regionDocs, false))
 }
 
 // open serves a URI that needs no token.
@@ -254,8 +286,10 @@ func (c *keystoneCall) source() string {
 }
 
 // self is the URL of this very list.
-func (c *keystoneCall) self() string {
-	u := url.URL{Path: c.r.URL.Path, RawQuery: c.r.URL.RawQuery}
+func (c *keystoneCall) self() string { return c.here(c.r.URL.RawQuery) }
+
+func (c *keystoneCall) here(query string) string {
+	u := url.URL{Path: c.r.URL.Path, RawQuery: query}
 	return strings.TrimSuffix(c.url, "/identity") + u.String()
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"culvert/internal/identity"
 )
@@ -77,6 +76,9 @@ func tokenDoc(t *identity.Token) object {
 		"issued_at": keystoneTime(t.IssuedAt), "expires_at": keystoneTime(t.ExpiresAt),
 		"user": object{"id": t.User.ID, "name": t.User.Name, "domain": idName(t.UserDomain.ID, t.UserDomain.Name), "password_expires_at": nil},
 	}
+	if a := t.Credential; a != nil {
+		doc["application_credential"] = object{"id": a.ID, "name": a.Name, "restricted": !a.Unrestricted}
+	}
 	switch {
 	case t.Project != nil:
 		doc["project"] = object{"id": t.Project.ID, "name": t.Project.Name, "domain": idName(t.ProjectDomain.ID, t.ProjectDomain.Name)}
@@ -97,26 +99,6 @@ func tokenDoc(t *identity.Token) object {
 }
 
 func idName(id, name string) object { return object{"id": id, "name": name} }
-
-// catalogID makes ids that stay the same over restarts: 32 hexadecimal digits that spell what they name.
-func catalogID(service, what byte) string {
-	return strings.Repeat("0", 28) + string([]byte{'c', service, '0', what})
-}
-
-// catalog lists the two services, each at the same URL for everybody.
-func (k *Keystone) catalog(c *keystoneCall) []object {
-	service := func(n byte, kind, name, url string) object {
-		endpoints := []object{}
-		for i, face := range []string{"public", "internal", "admin"} {
-			endpoints = append(endpoints, object{"id": catalogID(n, "123"[i]), "interface": face, "url": url, "region": k.Region, "region_id": k.Region})
-		}
-		return object{"id": catalogID(n, '0'), "type": kind, "name": name, "endpoints": endpoints}
-	}
-	return []object{
-		service('1', "identity", "keystone", c.url),
-		service('2', "network", "neutron", strings.TrimSuffix(c.url, "/identity")),
-	}
-}
 
 func (k *Keystone) catalogOnly(c *keystoneCall) error {
 	return c.json(http.StatusOK, object{"catalog": k.catalog(c), "links": object{"self": c.self(), "previous": nil, "next": nil}})

@@ -2,7 +2,6 @@ package api
 
 import (
 	"maps"
-	"net/http"
 
 	"culvert/internal/identity"
 )
@@ -16,7 +15,7 @@ func listOf[T any](c *keystoneCall, key string, all []T, doc func(*keystoneCall,
 	for i := range all {
 		docs = append(docs, doc(c, &all[i]))
 	}
-	return c.json(http.StatusOK, object{key: docs, "links": object{"self": c.self(), "previous": nil, "next": nil}})
+	return c.list(key, docs)
 }
 
 // oneOf answers one document below key.
@@ -30,8 +29,11 @@ func oneOf[T any](c *keystoneCall, code int, key string, v *T, doc func(*keyston
 func selfLink(c *keystoneCall, path string) object { return object{"self": c.url + "/v3/" + path} }
 
 func domainDoc(c *keystoneCall, d *identity.Domain) object {
-	return object{"id": d.ID, "name": d.Name, "description": d.Description, "enabled": d.Enabled, "tags": []string{}, "options": object{},
-		"links": selfLink(c, "domains/"+d.ID)}
+	doc := object{}
+	maps.Copy(doc, d.Extra)
+	maps.Copy(doc, object{"id": d.ID, "name": d.Name, "description": d.Description, "enabled": d.Enabled, "tags": []string{}, "options": object{},
+		"links": selfLink(c, "domains/"+d.ID)})
+	return doc
 }
 
 func projectDoc(c *keystoneCall, p *identity.Project) object {
@@ -56,7 +58,34 @@ func userDoc(c *keystoneCall, u *identity.User) object {
 }
 
 func roleDoc(c *keystoneCall, r *identity.Role) object {
-	return object{"id": r.ID, "name": r.Name, "description": r.Description, "domain_id": nil, "options": object{}, "links": selfLink(c, "roles/"+r.ID)}
+	doc, options := object{}, object{}
+	if r.Immutable() {
+		options["immutable"] = true
+	}
+	maps.Copy(doc, r.Extra)
+	maps.Copy(doc, object{"id": r.ID, "name": r.Name, "description": r.Description, "domain_id": nil, "options": options,
+		"links": selfLink(c, "roles/"+r.ID)})
+	return doc
+}
+
+// credentialTime is how Keystone writes the end of an application credential: without a zone.
+const credentialTime = "2006-01-02T15:04:05.000000"
+
+func credentialDoc(c *keystoneCall, a *identity.NamedCredential) object {
+	roles := []object{}
+	for _, r := range a.Roles {
+		roles = append(roles, object{"id": r.ID, "name": r.Name, "domain_id": nil})
+	}
+	doc := object{"id": a.ID, "name": a.Name, "description": a.Description, "user_id": a.UserID, "project_id": a.ProjectID, "roles": roles,
+		"unrestricted": a.Unrestricted, "expires_at": nil, "system": nil,
+		"links": selfLink(c, "users/"+a.UserID+"/application_credentials/"+a.ID)}
+	if a.ExpiresAt != nil {
+		doc["expires_at"] = a.ExpiresAt.Format(credentialTime)
+	}
+	if a.Secret != "" {
+		doc["secret"] = a.Secret
+	}
+	return doc
 }
 
 func assignmentDoc(c *keystoneCall, a *identity.NamedAssignment) object {

@@ -17,7 +17,7 @@ const (
 // authForm reads the object below "auth". Its first error stays; none shows a password or a token.
 type authForm struct{ err error }
 
-// parseLogin reads {"identity": {"methods": […], "password": {…}, "token": {…}}, "scope": …}.
+// parseLogin reads {"identity": {"methods": […], "password": {…}, "token": {…}, "application_credential": {…}}, "scope": …}.
 func parseLogin(auth map[string]any) (identity.Login, error) {
 	f := &authForm{}
 	l := f.methods(f.object(auth, "identity", "auth"))
@@ -81,10 +81,28 @@ func (f *authForm) methods(id map[string]any) (l identity.Login) {
 			l.Password = f.secret(user, "password", "auth.identity.password.user")
 		case "token":
 			l.Token = f.secret(f.object(id, "token", "auth.identity"), "id", "auth.identity.token")
+		case "application_credential":
+			cred := f.object(id, m, "auth.identity")
+			l.Credential = f.credential(cred, "auth.identity."+m)
+			l.Secret = f.secret(cred, "secret", "auth.identity."+m)
 		}
 		l.Methods = append(l.Methods, m)
 	}
 	return l
+}
+
+// credential reads an application credential: by id, or by name and user.
+func (f *authForm) credential(in map[string]any, where string) (r identity.CredentialRef) {
+	r.ID, r.Name = f.text(in, "id", where), f.text(in, "name", where)
+	if r.ID != "" {
+		return r
+	}
+	if r.Name == "" {
+		f.fail("%s needs an id, or a name and a user.", where)
+		return r
+	}
+	r.User = f.named(f.object(in, "user", where), where+".user")
+	return r
 }
 
 // named reads a user or a project: by id, or by name and domain.

@@ -30,6 +30,28 @@ func (k *Keystone) domain(c *keystoneCall) error {
 	return oneOf(c, http.StatusOK, "domain", d, domainDoc, err)
 }
 
+func (k *Keystone) createDomain(c *keystoneCall) error {
+	in, err := c.object("domain")
+	if err != nil {
+		return err
+	}
+	d, err := k.Service.CreateDomain(c, c.by, in)
+	return oneOf(c, http.StatusCreated, "domain", d, domainDoc, err)
+}
+
+func (k *Keystone) updateDomain(c *keystoneCall) error {
+	in, err := c.object("domain")
+	if err != nil {
+		return err
+	}
+	d, err := k.Service.UpdateDomain(c, c.by, c.id(), in)
+	return oneOf(c, http.StatusOK, "domain", d, domainDoc, err)
+}
+
+func (k *Keystone) deleteDomain(c *keystoneCall) error {
+	return c.none(k.Service.DeleteDomain(c, c.by, c.id()))
+}
+
 func (k *Keystone) projects(c *keystoneCall) error {
 	all, err := k.Service.Projects(c, c.by, c.ownedFilter())
 	if q := c.r.URL.Query(); q.Get("is_domain") == "true" || q.Get("is_domain") == "True" {
@@ -102,7 +124,7 @@ func (k *Keystone) changePassword(c *keystoneCall) error {
 	if err != nil {
 		return err
 	}
-	return c.none(k.Service.ChangePassword(c, c.by, c.id(), in, c.source()))
+	return c.none(k.Service.ChangePassword(c, c.id(), in, c.source()))
 }
 
 func (k *Keystone) userProjects(c *keystoneCall) error {
@@ -110,47 +132,33 @@ func (k *Keystone) userProjects(c *keystoneCall) error {
 	return listOf(c, "projects", all, projectDoc, err)
 }
 
-func (k *Keystone) roles(c *keystoneCall) error {
-	all, err := k.Service.Roles(c, c.by, c.ownedFilter())
-	return listOf(c, "roles", all, roleDoc, err)
+// userGroups is empty: there are no groups.
+func (k *Keystone) userGroups(c *keystoneCall) error {
+	_, err := k.Service.User(c, c.by, c.id())
+	return listOf[identity.User](c, "groups", nil, nil, err)
 }
 
-func (k *Keystone) role(c *keystoneCall) error {
-	r, err := k.Service.Role(c, c.by, c.id())
-	return oneOf(c, http.StatusOK, "role", r, roleDoc, err)
+func (c *keystoneCall) owner() string { return c.r.PathValue("user") }
+
+func (k *Keystone) credentials(c *keystoneCall) error {
+	all, err := k.Service.Credentials(c, c.by, c.owner(), c.r.URL.Query().Get("name"))
+	return listOf(c, "application_credentials", all, credentialDoc, err)
 }
 
-func (c *keystoneCall) target() identity.Target {
-	return identity.Target{ProjectID: c.r.PathValue("project"), DomainID: c.r.PathValue("domain")}
-}
-
-func (k *Keystone) grants(c *keystoneCall) error {
-	all, err := k.Service.Grants(c, c.by, c.target(), c.r.PathValue("user"))
-	return listOf(c, "roles", all, roleDoc, err)
-}
-
-func (k *Keystone) granted(c *keystoneCall) error {
-	return c.none(k.Service.Granted(c, c.by, c.target(), c.r.PathValue("user"), c.r.PathValue("role")))
-}
-
-func (k *Keystone) grant(c *keystoneCall) error {
-	return c.none(k.Service.Grant(c, c.by, c.target(), c.r.PathValue("user"), c.r.PathValue("role")))
-}
-
-func (k *Keystone) ungrant(c *keystoneCall) error {
-	return c.none(k.Service.Ungrant(c, c.by, c.target(), c.r.PathValue("user"), c.r.PathValue("role")))
-}
-
-func (k *Keystone) assignments(c *keystoneCall) error {
-	q := c.r.URL.Query()
-	on := func(name string) bool { // ?effective alone says yes
-		v, given := q[name]
-		return given && v[0] != "0" && v[0] != "false" && v[0] != "False"
+func (k *Keystone) createCredential(c *keystoneCall) error {
+	in, err := c.object("application_credential")
+	if err != nil {
+		return err
 	}
-	all, err := k.Service.Assignments(c, c.by, identity.AssignmentFilter{
-		UserID: q.Get("user.id"), RoleID: q.Get("role.id"),
-		Target: identity.Target{ProjectID: q.Get("scope.project.id"), DomainID: q.Get("scope.domain.id"), System: q.Get("scope.system") != ""},
-		Names:  on("include_names"), Effective: on("effective"),
-	})
-	return listOf(c, "role_assignments", all, assignmentDoc, err)
+	a, err := k.Service.CreateCredential(c, c.by, c.owner(), in)
+	return oneOf(c, http.StatusCreated, "application_credential", a, credentialDoc, err)
+}
+
+func (k *Keystone) credential(c *keystoneCall) error {
+	a, err := k.Service.Credential(c, c.by, c.owner(), c.id())
+	return oneOf(c, http.StatusOK, "application_credential", a, credentialDoc, err)
+}
+
+func (k *Keystone) deleteCredential(c *keystoneCall) error {
+	return c.none(k.Service.DeleteCredential(c, c.by, c.owner(), c.id()))
 }

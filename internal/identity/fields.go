@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -116,6 +117,61 @@ func (f *fields) tags(dst *[]string) {
 		}
 	}
 	*dst = tags
+}
+
+// future reads a time that is yet to come, with or without a zone (UTC); null is none.
+func (f *fields) future(name string, now time.Time, dst **time.Time) {
+	v, given := f.take(name)
+	if !given || v == nil {
+		return
+	}
+	text, ok := v.(string)
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t, err = time.Parse("2006-01-02T15:04:05.999999999", text)
+	}
+	if t = t.UTC().Truncate(time.Microsecond); !ok || err != nil || !t.After(now) || t.Year() > 9999 {
+		f.fail(name, "it must be a time to come, such as 2030-01-31T12:00:00Z")
+		return
+	}
+	*dst = &t
+}
+
+// roles reads a list such as [{"id": …}, {"name": …}] of roles among these; absent or empty it is all of them.
+func (f *fields) roles(have []Role, dst *[]string) {
+	v, _ := f.take("roles")
+	list, ok := v.([]any)
+	if v != nil && !ok || len(list) > maxTags {
+		f.fail("roles", "it must be a list of roles")
+	}
+	ids := []string{}
+	for _, x := range list {
+		m, _ := x.(map[string]any)
+		id, _ := m["id"].(string)
+		name, _ := m["name"].(string)
+		i := slices.IndexFunc(have, func(r Role) bool { return id != "" && r.ID == id || id == "" && name != "" && r.Name == name })
+		if i < 0 {
+			f.fail("roles", "each must name, by id or name, a role that the token has")
+			return
+		}
+		if !slices.Contains(ids, have[i].ID) {
+			ids = append(ids, have[i].ID)
+		}
+	}
+	if len(ids) == 0 {
+		for _, r := range have {
+			ids = append(ids, r.ID)
+		}
+	}
+	*dst = ids
+}
+
+// noTags accepts tags only when there are none.
+func (f *fields) noTags() {
+	v, given := f.take("tags")
+	if l, ok := v.([]any); given && (!ok || len(l) > 0) {
+		f.fail("tags", "only projects have tags")
+	}
 }
 
 // fixed accepts an attribute only with the value that it has anyway.

@@ -1,4 +1,7 @@
 package identity
 
-// KindUser is the kind of the rows whose sealed secret is a password's hash.
-const KindUser = kindUser
+// Kinds of the rows whose sealed secret is a hash: of a password, of an application credential's secret.
+const (
+	KindUser       = kindUser
+	KindCredential = kindCredential
+)

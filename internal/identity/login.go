@@ -28,12 +28,14 @@ type Scope struct {
 
 // Login is a request for a token.
 type Login struct {
-	Methods  []string // "password", "token"
-	User     NameRef  // of the method password
-	Password string
-	Token    string // of the method token
-	Scope    Scope
-	Source   string // address of the client; its failures are counted together
+	Methods    []string // "password", "token", "application_credential"
+	User       NameRef  // of the method password
+	Password   string
+	Token      string        // of the method token
+	Credential CredentialRef // of the method application_credential
+	Secret     string        // likewise
+	Scope      Scope
+	Source     string // address of the client; its failures are counted together
 }
 
 // Login answers a new token's text and what it stands for. Its errors are *Error: 401, and 429 after too many failures.
@@ -44,15 +46,20 @@ func (s *Service) Login(ctx context.Context, l Login) (string, *Token, error) {
 	}
 	now := s.Now()
 	c.Issued = now.UnixMicro()
-	if c.Expires == 0 {
-		c.Expires = now.Add(s.TokenLifetime).UnixMicro()
+	if last := now.Add(s.TokenLifetime).UnixMicro(); c.Expires == 0 || c.Expires > last {
+		c.Expires = last
 	}
 	id, err := s.newAuditID()
 	if err != nil {
 		return "", nil, err
 	}
 	c.Audit = append([]string{id}, c.Audit...)
-	if err := s.scope(ctx, l.Scope, &c); err != nil {
+	if c.Credential != "" {
+		err = s.ownScope(ctx, l, &c)
+	} else {
+		err = s.scope(ctx, l.Scope, &c)
+	}
+	if err != nil {
 		return "", nil, err
 	}
 	t, _, err := s.lookUp(ctx, c)
@@ -74,9 +81,18 @@ func (s *Service) proveAll(ctx context.Context, l Login) (claims, error) {
 		if c.User != "" && c.User != got.User {
 			return c, Unauthorized()
 		}
+		if c.Credential != "" && got.Credential != "" && c.Credential != got.Credential {
+			return c, Unauthorized()
+		}
 		c.User, c.Generation = got.User, got.Generation
-		if m == "token" { // a token made from another one ends with it
-			c.Expires, c.Audit = got.Expires, got.Audit[:min(1, len(got.Audit))]
+		if got.Credential != "" {
+			c.Credential, c.Project = got.Credential, got.Project
+		}
+		if got.Expires != 0 && (c.Expires == 0 || got.Expires < c.Expires) {
+			c.Expires = got.Expires // a token ends with what it was made from
+		}
+		if m == "token" {
+			c.Audit = got.Audit[:min(1, len(got.Audit))]
 		}
 		for _, m := range append([]string{m}, got.Methods...) {
 			if !slices.Contains(c.Methods, m) {
@@ -85,7 +101,7 @@ func (s *Service) proveAll(ctx context.Context, l Login) (claims, error) {
 		}
 	}
 	if c.User == "" {
-		return c, BadRequest("auth.identity.methods must name at least one of password and token.")
+		return c, BadRequest("auth.identity.methods must name at least one of password, token and application_credential.")
 	}
 	return c, nil
 }
@@ -100,8 +116,10 @@ func (s *Service) prove(ctx context.Context, method string, l Login) (claims, er
 			return claims{}, err
 		}
 		return t.claims, nil
+	case "application_credential":
+		return s.proveCredential(ctx, l)
 	}
-	return claims{}, errorf(401, "Attempted to authenticate with an unsupported method; supported are password and token.")
+	return claims{}, errorf(401, "Attempted to authenticate with an unsupported method; supported are password, token and application_credential.")
 }
 
 func (s *Service) provePassword(ctx context.Context, l Login) (claims, error) {
@@ -109,14 +127,18 @@ func (s *Service) provePassword(ctx context.Context, l Login) (claims, error) {
 	if err != nil {
 		return claims{}, err
 	}
-	name := u.ID
-	if name == "" {
-		name = l.User.ID + "\x00" + l.User.Name + "\x00" + l.User.Domain.ID + "\x00" + l.User.Domain.Name
-	}
-	if err := s.checkPassword(ctx, name, stored, l.Password, l.Source); err != nil {
+	if err := s.checkPassword(ctx, limitName(u, l.User), stored, l.Password, l.Source); err != nil {
 		return claims{}, err
 	}
 	return claims{User: u.ID, Generation: u.Generation}, nil
+}
+
+// limitName is what failures are counted under: the user, or what was said where there is no such user.
+func limitName(u User, ref NameRef) string {
+	if u.ID != "" {
+		return u.ID
+	}
+	return ref.ID + "\x00" + ref.Name + "\x00" + ref.Domain.ID + "\x00" + ref.Domain.Name
 }
 
 // checkPassword compares, at the same cost whether or not there is such a user, and counts what fails. A password that was
@@ -139,7 +161,7 @@ func (s *Service) checkPassword(ctx context.Context, name, stored, password, sou
 	}
 	ok, err := verify(stored, s.hasher.dummy, password)
 	if err != nil {
-		return fmt.Errorf("user %s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if !ok {
 		s.limit.failed(name, source)
@@ -161,7 +183,7 @@ func (s *Service) credentials(ctx context.Context, ref NameRef) (u User, stored 
 			return err
 		}
 		u = *found
-		stored, err = s.openHash(&row)
+		stored, err = s.openHash(PasswordPurpose, &row)
 		return err
 	})
 	if errors.Is(err, resource.ErrNotFound) {
@@ -170,13 +192,13 @@ func (s *Service) credentials(ctx context.Context, ref NameRef) (u User, stored 
 	return u, stored, err
 }
 
-func (s *Service) openHash(row *resource.Row) (string, error) {
+func (s *Service) openHash(purpose string, row *resource.Row) (string, error) {
 	if row.Sealed == nil {
 		return "", nil
 	}
-	b, err := s.Sealer.Open(PasswordPurpose, row.ID, row.Sealed)
+	b, err := s.Sealer.Open(purpose, row.ID, row.Sealed)
 	if err != nil {
-		return "", fmt.Errorf("user %s: %w", row.ID, err)
+		return "", fmt.Errorf("%s %s: %w", row.Kind, row.ID, err)
 	}
 	return string(b), nil
 }

@@ -17,12 +17,16 @@ const (
 	kindUser       = "user" // its sealed secret is the password's hash
 	kindRole       = "role"
 	kindAssignment = "role_assignment"
-	kindRevocation = "revocation" // id: the audit id of a token that is no longer valid
+	kindCredential = "application_credential" // its sealed secret is the hash of the credential's
+	kindRevocation = "revocation"             // id: the audit id of a token that is no longer valid
 	kindState      = "identity_state"
 )
 
 // PasswordPurpose is what the hash of a user's password is sealed for, with the user's id.
 const PasswordPurpose = "password"
+
+// CredentialPurpose is what the hash of an application credential's secret is sealed for, with the credential's id.
+const CredentialPurpose = "application_credential"
 
 const (
 	tokenPurpose = "token"
@@ -32,10 +36,11 @@ const (
 
 // Domain owns projects and users.
 type Domain struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	Enabled     bool   `json:"enabled"`
+	ID          string         `json:"id"`
+	Name        string         `json:"name"`
+	Description string         `json:"description"`
+	Enabled     bool           `json:"enabled"`
+	Extra       map[string]any `json:"extra,omitempty"`
 }
 
 // Project owns the resources of the network API.
@@ -68,10 +73,11 @@ type User struct {
 
 // Role is a right that an assignment gives.
 type Role struct {
-	ID          string   `json:"id"`
-	Name        string   `json:"name"`
-	Description string   `json:"description"`
-	Implies     []string `json:"implies"` // ids of roles that this one includes
+	ID          string         `json:"id"`
+	Name        string         `json:"name"`
+	Description string         `json:"description"`
+	Implies     []string       `json:"implies"` // ids of roles that this one includes
+	Extra       map[string]any `json:"extra,omitempty"`
 }
 
 // Assignment gives a user a role on exactly one of project, domain and system.

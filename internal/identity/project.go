@@ -30,19 +30,6 @@ func (f Filter) query(kind string) resource.Query {
 	return q
 }
 
-// Domains lists all domains, for an admin.
-func (s *Service) Domains(ctx context.Context, by *Token, f Filter) ([]Domain, error) {
-	return list(ctx, s, by, "list_domains", f.query(kindDomain), func(d *Domain) bool { return f.keeps(d.Name) })
-}
-
-// Domain shows one, to an admin and to the domain's own users.
-func (s *Service) Domain(ctx context.Context, by *Token, id string) (*Domain, error) {
-	if !by.caller.Admin() && id != by.UserDomain.ID {
-		return nil, forbidden("get_domain")
-	}
-	return show[Domain](ctx, s, kindDomain, id)
-}
-
 // Projects lists all projects, for an admin.
 func (s *Service) Projects(ctx context.Context, by *Token, f Filter) ([]Project, error) {
 	return list(ctx, s, by, "list_projects", f.query(kindProject), func(p *Project) bool { return f.keeps(p.Name) })
@@ -166,26 +153,6 @@ func (s *Service) DeleteProject(ctx context.Context, by *Token, id string) error
 	return s.change(ctx, func(tx resource.Tx) error { return remove(ctx, tx, kindProject, id) })
 }
 
-// remove deletes a row after the role assignments that refer to it.
-func remove(ctx context.Context, tx resource.Tx, kind, id string) error {
-	if _, err := tx.Get(ctx, kind, id); err != nil {
-		return found(err, kind, id)
-	}
-	refs, err := tx.Users(ctx, id)
-	if err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		if ref.Kind != kindAssignment {
-			continue
-		}
-		if err := tx.Delete(ctx, ref.Kind, ref.ID); err != nil {
-			return err
-		}
-	}
-	return tx.Delete(ctx, kind, id)
-}
-
 func duplicate(err error, kind, name string) error {
 	if errors.Is(err, resource.ErrDuplicate) {
 		return conflict(kind, name)
@@ -223,32 +190,5 @@ func (s *Service) OwnProjects(ctx context.Context, by *Token, user string) (out 
 		return nil
 	})
 	slices.SortFunc(out, func(a, b Project) int { return compareText(a.Name, b.Name, a.ID, b.ID) })
-	return out, err
-}
-
-// OwnDomains are the enabled domains on which the token's user has a role, by name.
-func (s *Service) OwnDomains(ctx context.Context, by *Token) (out []Domain, err error) {
-	err = s.Store.View(ctx, func(r resource.Reader) error {
-		given, err := assignmentsOf(ctx, r, by.User.ID)
-		if err != nil {
-			return err
-		}
-		out = []Domain{}
-		for _, a := range given {
-			have := slices.ContainsFunc(out, func(d Domain) bool { return d.ID == a.DomainID })
-			if a.DomainID == "" || have {
-				continue
-			}
-			d, err := get[Domain](ctx, r, kindDomain, a.DomainID)
-			if err != nil {
-				return err
-			}
-			if d.Enabled {
-				out = append(out, *d)
-			}
-		}
-		return nil
-	})
-	slices.SortFunc(out, func(a, b Domain) int { return compareText(a.Name, b.Name, a.ID, b.ID) })
 	return out, err
 }

@@ -25,6 +25,86 @@ func (s *Service) Role(ctx context.Context, by *Token, id string) (*Role, error)
 	return show[Role](ctx, s, kindRole, id)
 }
 
+// Immutable says that the role's meaning is fixed: rights go by the names of these (Keystone's bootstrap does the same).
+func (r *Role) Immutable() bool {
+	return slices.Contains([]string{RoleReader, RoleMember, RoleAdmin, RoleService}, r.Name)
+}
+
+func (r *Role) row() resource.Row { return resource.Row{Kind: kindRole, ID: r.ID, Uniq: r.Name} }
+
+func (r *Role) read(in map[string]any) error {
+	f := &fields{in: in}
+	f.name(maxName, &r.Name)
+	f.text("description", 0, maxName, &r.Description)
+	f.fixed("id", r.ID)
+	f.fixed("domain_id", nil) // roles of one domain do not exist here
+	f.options()
+	f.take("links")
+	f.extras(&r.Extra)
+	return f.err
+}
+
+// CreateRole makes a role from the attributes of a request. It gives no right here, but other services may know its name.
+func (s *Service) CreateRole(ctx context.Context, by *Token, in map[string]any) (*Role, error) {
+	if !by.caller.Admin() {
+		return nil, forbidden("create_role")
+	}
+	id, err := s.newID()
+	if err != nil {
+		return nil, err
+	}
+	r := &Role{ID: id, Implies: []string{}}
+	delete(in, "id")
+	if err := r.read(in); err != nil {
+		return nil, err
+	}
+	return r, s.change(ctx, func(tx resource.Tx) error {
+		return duplicate(s.insert(ctx, tx, r.row(), r), kindRole, r.Name)
+	})
+}
+
+// mutable finds a role that may be changed: 403 for those of the first start.
+func mutable(ctx context.Context, tx resource.Tx, id, action string) (*Role, error) {
+	r, err := get[Role](ctx, tx, kindRole, id)
+	if err != nil {
+		return nil, found(err, kindRole, id)
+	}
+	if r.Immutable() {
+		return nil, errorf(http.StatusForbidden, "Could not %s immutable role %q: the rights of its users go by its name.", action, r.Name)
+	}
+	return r, nil
+}
+
+// UpdateRole changes the attributes that the request names.
+func (s *Service) UpdateRole(ctx context.Context, by *Token, id string, in map[string]any) (r *Role, err error) {
+	if !by.caller.Admin() {
+		return nil, forbidden("update_role")
+	}
+	err = s.change(ctx, func(tx resource.Tx) error {
+		if r, err = mutable(ctx, tx, id, "update"); err != nil {
+			return err
+		}
+		if err := r.read(in); err != nil {
+			return err
+		}
+		return duplicate(update(ctx, tx, r.row(), r), kindRole, r.Name)
+	})
+	return r, err
+}
+
+// DeleteRole removes a role with its assignments.
+func (s *Service) DeleteRole(ctx context.Context, by *Token, id string) error {
+	if !by.caller.Admin() {
+		return forbidden("delete_role")
+	}
+	return s.change(ctx, func(tx resource.Tx) error {
+		if _, err := mutable(ctx, tx, id, "delete"); err != nil {
+			return err
+		}
+		return remove(ctx, tx, kindRole, id)
+	})
+}
+
 func compareText(a, b, a2, b2 string) int { return cmp.Or(cmp.Compare(a, b), cmp.Compare(a2, b2)) }
 
 // row is named by what it says, so that the same assignment exists once.
@@ -96,7 +176,7 @@ func (s *Service) grant(ctx context.Context, tx resource.Tx, a Assignment) error
 	return s.insert(ctx, tx, row, a)
 }
 
-// Ungrant takes a role away: 404 if it was not given.
+// Ungrant takes a role away, with the application credentials that need it: 404 if it was not given.
 func (s *Service) Ungrant(ctx context.Context, by *Token, t Target, user, role string) error {
 	if !by.caller.Admin() {
 		return forbidden("revoke_grant")
@@ -105,7 +185,10 @@ func (s *Service) Ungrant(ctx context.Context, by *Token, t Target, user, role s
 		if err := known(ctx, tx, t, user, role); err != nil {
 			return err
 		}
-		return granted(tx.Delete(ctx, kindAssignment, assignment(t, user, role).row().ID), role)
+		if err := granted(tx.Delete(ctx, kindAssignment, assignment(t, user, role).row().ID), role); err != nil {
+			return err
+		}
+		return prune(ctx, tx, user, t.ProjectID)
 	})
 }
 

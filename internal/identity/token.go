@@ -23,8 +23,16 @@ type Token struct {
 	IssuedAt, ExpiresAt time.Time
 	AuditIDs            []string // its own, then that of the token it was made from
 
+	// Credential is the application credential that the token was got with, nil without one: its roles are all there are.
+	Credential *Credential
+
 	caller Caller
 	claims claims
+}
+
+// Operator is the token of whoever holds the data folder: an admin without a user, for the command line. It has no text.
+func Operator() *Token {
+	return &Token{User: User{DomainID: DefaultDomainID}, caller: Caller{Roles: []string{RoleAdmin}}}
 }
 
 // Caller is what the token says about who calls.
@@ -37,6 +45,7 @@ type claims struct {
 	Project    string   `json:"p,omitempty"`
 	Domain     string   `json:"d,omitempty"`
 	System     bool     `json:"s,omitempty"`
+	Credential string   `json:"c,omitempty"`
 	Methods    []string `json:"m"`
 	Issued     int64    `json:"i"` // µs since 1970
 	Expires    int64    `json:"e"` // likewise

@@ -78,11 +78,15 @@ func (s *Service) sealPassword(ctx context.Context, id, password string) ([]byte
 	if password == "" {
 		return nil, nil
 	}
-	h, err := s.hasher.hash(ctx, password)
+	return s.sealHash(ctx, PasswordPurpose, id, password)
+}
+
+func (s *Service) sealHash(ctx context.Context, purpose, id, secret string) ([]byte, error) {
+	h, err := s.hasher.hash(ctx, secret)
 	if err != nil {
 		return nil, err
 	}
-	return s.Sealer.Seal(PasswordPurpose, id, []byte(h))
+	return s.Sealer.Seal(purpose, id, []byte(h))
 }
 
 // UpdateUser changes the attributes that the request names. A new password, or disabling the user, ends all of its tokens.
@@ -126,11 +130,9 @@ func (s *Service) storeUser(ctx context.Context, tx resource.Tx, u *User, sealed
 	return duplicate(update(ctx, tx, row, u), kindUser, u.Name)
 }
 
-// ChangePassword is a user's own change of password, which the old one proves. All of the user's tokens end.
-func (s *Service) ChangePassword(ctx context.Context, by *Token, id string, in map[string]any, source string) error {
-	if id != by.User.ID {
-		return forbidden("change_password")
-	}
+// ChangePassword is a user's own change of password, which the old one proves: no token is needed, as at Keystone's, and what
+// fails counts as a failed login. All of the user's tokens end.
+func (s *Service) ChangePassword(ctx context.Context, id string, in map[string]any, source string) error {
 	f, old, password := &fields{in: in}, "", ""
 	f.password("original_password", &old)
 	f.password("password", &password)
@@ -147,7 +149,7 @@ func (s *Service) ChangePassword(ctx context.Context, by *Token, id string, in m
 	if err != nil {
 		return err
 	}
-	if err := s.checkPassword(ctx, u.ID, stored, old, source); err != nil {
+	if err := s.checkPassword(ctx, limitName(u, NameRef{ID: id}), stored, old, source); err != nil {
 		return err
 	}
 	return s.setPassword(ctx, id, password, u.Generation)
@@ -173,7 +175,7 @@ func (s *Service) setPassword(ctx context.Context, id, password string, generati
 	})
 }
 
-// DeleteUser removes a user with its role assignments; its tokens end.
+// DeleteUser removes a user with its role assignments and application credentials; its tokens end.
 func (s *Service) DeleteUser(ctx context.Context, by *Token, id string) error {
 	if !by.caller.Admin() {
 		return forbidden("delete_user")

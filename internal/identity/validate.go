@@ -89,6 +89,9 @@ func resolve(ctx context.Context, r resource.Reader, c claims) (*Token, error) {
 	if err := t.loadScope(ctx, r); err != nil {
 		return nil, err
 	}
+	if err := t.loadCredential(ctx, r); err != nil {
+		return nil, err
+	}
 	t.caller = Caller{UserID: t.User.ID, UserName: t.User.Name, ProjectID: c.Project, DomainID: c.Domain}
 	for _, role := range t.Roles {
 		t.caller.Roles = append(t.caller.Roles, role.Name)
@@ -131,6 +134,23 @@ func (t *Token) loadScope(ctx context.Context, r resource.Reader) (err error) {
 	if err == nil && len(t.Roles) == 0 {
 		err = Unauthorized()
 	}
+	return err
+}
+
+// loadCredential keeps of the user's roles those that the application credential has. A credential that lost one is dead.
+func (t *Token) loadCredential(ctx context.Context, r resource.Reader) error {
+	if t.claims.Credential == "" {
+		return nil
+	}
+	c, err := get[Credential](ctx, r, kindCredential, t.claims.Credential)
+	if err != nil {
+		return err
+	}
+	if c.UserID != t.claims.User || c.ProjectID != t.claims.Project || !c.covered(t.Roles) {
+		return Unauthorized()
+	}
+	t.Credential = c
+	t.Roles, err = expand(ctx, r, c.RoleIDs)
 	return err
 }
 

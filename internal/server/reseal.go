@@ -12,7 +12,8 @@ import (
 
 // Reseal seals every secret at rest anew that was not sealed by the primary key, all in one change, and counts them.
 func Reseal(ctx context.Context, st resource.Store, keys *keyring.Keyring) (n int, err error) {
-	purposes := map[string]string{vpn.KindConnection: "psk", identity.KindUser: identity.PasswordPurpose}
+	purposes := map[string]string{vpn.KindConnection: "psk", identity.KindUser: identity.PasswordPurpose,
+		identity.KindCredential: identity.CredentialPurpose}
 	_, err = st.Change(ctx, func(tx resource.Tx) error {
 		n = 0
 		for kind, purpose := range purposes {
