@@ -19,6 +19,7 @@ type Rules[T any] struct {
 	Refs   func(*T) []string // rows that this one needs
 	Uniq   func(*T) string
 	Shared func(*T) bool
+	Time   func(*Op) string // how created_at and updated_at are written; nil is Op.Now
 	// Stored runs after the row was written or, with a nil new, deleted.
 	Stored func(op *Op, old, new *T) error
 }
@@ -48,7 +49,7 @@ func (k *kind[T, P]) create(op *Op) (resource.Row, error) {
 	k.info.Defaults(v)
 	k.info.Apply(op.Sent, v)
 	h := v.Base()
-	h.ID, h.CreatedAt, h.UpdatedAt, h.RevisionNumber = op.Svc.NewID(), op.Now, op.Now, op.Tx.Next()
+	h.ID, h.CreatedAt, h.UpdatedAt, h.RevisionNumber = op.Svc.NewID(), k.now(op), k.now(op), op.Tx.Next()
 	op.Intent = true
 	if k.rules.Create != nil {
 		if err := k.rules.Create(op, (*T)(v)); err != nil {
@@ -80,7 +81,7 @@ func (k *kind[T, P]) update(op *Op, row resource.Row) (resource.Row, error) {
 		}
 	}
 	h := after.Base()
-	h.UpdatedAt, h.RevisionNumber = op.Now, op.Tx.Next()
+	h.UpdatedAt, h.RevisionNumber = k.now(op), op.Tx.Next()
 	if err := k.fill(op, &row, after); err != nil {
 		return row, err
 	}
@@ -111,6 +112,13 @@ func (k *kind[T, P]) delete(op *Op, row resource.Row) error {
 		return fmt.Errorf("delete %s %s: %w", k.info.Name, row.ID, err)
 	}
 	return k.stored(op, (*T)(v), nil)
+}
+
+func (k *kind[T, P]) now(op *Op) string {
+	if k.rules.Time == nil {
+		return op.Now
+	}
+	return k.rules.Time(op)
 }
 
 func (k *kind[T, P]) stored(op *Op, before, after *T) error {

@@ -59,6 +59,7 @@ type Op struct {
 	Tx     resource.Tx
 	Sent   resource.Attrs // what the request gave; on create with the defaults
 	Now    string         // resource.TimeFormat
+	At     time.Time      // the same moment, UTC
 	Svc    *Service
 	// Intent says that the change matters to a gateway: reports on older revisions then no longer touch the row.
 	Intent bool
@@ -80,7 +81,8 @@ func (s *Service) Change(ctx context.Context, fn func(*Op) error) (int64, error)
 }
 
 func (s *Service) op(ctx context.Context, c identity.Caller, tx resource.Tx) *Op {
-	return &Op{Context: ctx, Caller: c, Tx: tx, Svc: s, Now: resource.FormatTime(s.Now())}
+	now := s.Now().UTC()
+	return &Op{Context: ctx, Caller: c, Tx: tx, Svc: s, Now: resource.FormatTime(now), At: now}
 }
 
 // Create makes a resource from the attributes of a POST.

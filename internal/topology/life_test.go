@@ -32,7 +32,7 @@ func TestDocuments(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	head := func(id, name, project, second, rev string) string {
-		at := `"2026-01-02 03:04:0` + second + `.000000"`
+		at := `"2026-01-02T03:04:0` + second + `Z"`
 		return `"id":"$` + id + `","project_id":"` + project + `","tenant_id":"` + project + `","name":"` + name +
 			`","description":"","created_at":` + at + `,"updated_at":` + at + `,"revision_number":` + rev + `,"tags":[]`
 	}

@@ -79,6 +79,7 @@ func (p *Port) uniq() string { return p.NetworkID + " " + p.MAC }
 
 func (t *Topology) portRules() crud.Rules[Port] {
 	return crud.Rules[Port]{
+		Time:   now,
 		Create: t.createPort,
 		Update: t.updatePort,
 		Delete: deletePort,
@@ -197,7 +198,7 @@ func (t *Topology) routerPort(op *crud.Op, s *space, owner, router, project stri
 		FixedIPs: []FixedIP{}, SecurityGroups: []string{}, Pairs: []AddressPair{}, VNIC: "normal"}
 	p.Tags = []string{}
 	p.ID, p.ProjectID, p.TenantID = op.Svc.NewID(), project, project
-	p.CreatedAt, p.UpdatedAt, p.RevisionNumber = op.Now, op.Now, op.Tx.Next()
+	p.CreatedAt, p.UpdatedAt, p.RevisionNumber = now(op), now(op), op.Tx.Next()
 	return p, nil
 }
 
@@ -220,7 +221,7 @@ func savePort(op *crud.Op, p *Port) error {
 	if err != nil {
 		return fmt.Errorf("port %s: %w", p.ID, err)
 	}
-	p.UpdatedAt, p.RevisionNumber = op.Now, op.Tx.Next()
+	p.UpdatedAt, p.RevisionNumber = now(op), op.Tx.Next()
 	if row.Doc, err = encode(p); err != nil {
 		return fmt.Errorf("encode port %s: %w", p.ID, err)
 	}

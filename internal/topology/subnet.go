@@ -37,6 +37,7 @@ type Route struct {
 
 func (t *Topology) subnetRules() crud.Rules[Subnet] {
 	return crud.Rules[Subnet]{
+		Time:   now,
 		Create: t.createSubnet,
 		Update: t.updateSubnet,
 		Delete: func(op *crud.Op, s *Subnet) error { return t.guard.MayDeleteSubnet(op, s.ID) },

@@ -38,7 +38,7 @@ func taggerOf[T any, P interface {
 		if err != nil || slices.Equal(tags, g.Tags) {
 			return tags, err
 		}
-		g.Tags, h.UpdatedAt, h.RevisionNumber = tags, op.Now, op.Tx.Next()
+		g.Tags, h.UpdatedAt, h.RevisionNumber = tags, now(op), op.Tx.Next()
 		return tags, crud.Save(op, row, v, false)
 	}
 }

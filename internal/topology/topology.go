@@ -98,6 +98,9 @@ func (t *Topology) Kinds() []crud.Kind {
 	}
 }
 
+// now is the time as Neutron writes it; its clients parse created_at and updated_at strictly (gophercloud, strptime in Python).
+func now(op *crud.Op) string { return op.At.Format("2006-01-02T15:04:05Z") }
+
 type noGuard struct{}
 
 func (noGuard) MayClearGateway(*crud.Op, string) error         { return nil }
