@@ -29,6 +29,9 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
+// Watched is the revision up to which Run knows of everything that is pending: its deadlines run.
+func (s *Service) Watched() int64 { return s.watched.Load() }
+
 func (s *Service) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -63,6 +66,7 @@ func (s *Service) watchPendings(ctx context.Context, p *pendings) error {
 	if err != nil {
 		return err
 	}
+	s.watched.Store(p.rev)
 	for id, w := range p.since {
 		if s.Resources.Now().Sub(w.since) < s.PendingDeadline {
 			continue

@@ -71,6 +71,7 @@ type Config struct {
 type Service struct {
 	Config
 	connectionKind *resource.Kind
+	watched        atomic.Int64 // Watched
 	attached       atomic.Int64 // agents whose watch is open
 }
 

@@ -118,6 +118,17 @@ func (s *Server) Rev(t testing.TB) (rev int64) {
 	return rev
 }
 
+// Settle waits until the deadline of everything that is pending runs, so that advancing the clock means something.
+func (s *Server) Settle(t testing.TB) {
+	t.Helper()
+	rev := s.Rev(t)
+	for end := time.Now().Add(20 * time.Second); s.VPN.Watched() < rev; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the server watches up to revision %d, not yet %d", s.VPN.Watched(), rev)
+		}
+	}
+}
+
 // Secret names a text that must never be logged.
 func (s *Server) Secret(text string) { s.log.secret(text) }
 

@@ -29,6 +29,8 @@ func chapters() map[string]func(*server.Config) {
 		"lists":          func(c *server.Config) { c.PublicURL = "https://vpn.example.net"; c.PageLimit = 4 },
 		"status":         func(c *server.Config) { c.PendingDeadline = time.Minute },
 		"specs":          plain,
+		"quotas":         func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 2} },
+		"bulk":           func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 4} },
 	}
 }
 

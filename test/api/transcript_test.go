@@ -92,6 +92,7 @@ func (t *transcript) line(line string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.srv.Settle(t)
 		t.srv.Clock.Advance(d)
 	}
 }
