@@ -58,6 +58,8 @@ func capabilities() []extension {
 		{Alias: "filter-validation", Name: "Filter parameters validation", Description: "Filters that do not exist are refused.", Updated: "2018-03-21T10:00:00-00:00"},
 		{Alias: "pagination", Name: "Pagination support", Description: "Lists take limit, marker and page_reverse.", Updated: "2016-06-12T00:00:00-00:00"},
 		{Alias: "project-id", Name: "project_id field enabled", Description: "Resources have project_id as well as tenant_id.", Updated: "2016-09-09T09:09:09-09:09"},
+		{Alias: "quota_details", Name: "Quota details management support", Description: "GET /v2.0/quotas/{project_id}/details tells limit, used and reserved.", Updated: "2017-02-10T10:00:00-00:00"},
+		{Alias: "quotas", Name: "Quota management support", Description: "Limits of how many VPN resources a project may have.", Updated: "2012-07-29T10:00:00-00:00"},
 		{Alias: "revision-if-match", Name: "If-Match constraints based on revision_number", Description: "PUT and DELETE take If-Match: revision_number=N.", Updated: "2016-12-11T00:00:00-00:00"},
 		{Alias: "router", Name: "Neutron L3 Router", Description: "Routers between networks, with an external gateway.", Updated: "2012-07-20T10:00:00-00:00", kind: "router"},
 		{Alias: "sort-key-validation", Name: "Sort key validation", Description: "Sort keys that do not exist are refused.", Updated: "2018-07-04T10:00:00-00:00"},
@@ -73,8 +75,9 @@ func capabilities() []extension {
 
 // served are the capabilities of the kinds that there are.
 func (s *server) served() []extension {
+	missing := map[string]bool{"standard-attr-tag": s.Tags == nil, "quotas": s.Quotas == nil, "quota_details": s.Quotas == nil}
 	all := slices.DeleteFunc(capabilities(), func(e extension) bool {
-		return e.kind != "" && s.Resources.Kinds()[e.kind] == nil || e.Alias == "standard-attr-tag" && s.Tags == nil
+		return e.kind != "" && s.Resources.Kinds()[e.kind] == nil || missing[e.Alias]
 	})
 	for i := range all {
 		all[i].Links = []string{}

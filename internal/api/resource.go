@@ -53,7 +53,14 @@ func (k *kind) one(c *call, code int, d *crud.Document, fields []string) error {
 }
 
 func (k *kind) create(c *call) error {
-	in, err := k.sent(c)
+	body, err := c.object()
+	if err != nil {
+		return err
+	}
+	if _, one := body[k.Name]; !one && body[k.Plural] != nil {
+		return k.createAll(c, body[k.Plural])
+	}
+	in, err := resource.Unwrap(body, k.Name)
 	if err != nil {
 		return err
 	}

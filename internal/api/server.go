@@ -33,17 +33,20 @@ type Config struct {
 	Identity  http.Handler // served below /identity; it sees the whole path
 	Routers   Routers
 	Tags      Tagger
+	Quotas    Quotas
 	Gateways  Gateways
 	// AgentToken is the bearer token of /agent/v1/*. While it is empty those URIs do not exist.
 	AgentToken string
 	Log        *slog.Logger
 	PublicURL  string        // scheme and host that answers link to; "" takes them from each request
 	PageLimit  int           // rows of one list answer at most; 0: 1000
+	BulkLimit  int           // resources of one POST at most; 0: 100
 	Heartbeat  time.Duration // between two signs of life on an agent's watch; 0: 5 s
 }
 
 const (
 	defaultPageLimit = 1000
+	defaultBulkLimit = 100
 	defaultHeartbeat = 5 * time.Second
 )
 
@@ -60,6 +63,9 @@ func New(c Config) (http.Handler, error) {
 	}
 	if c.PageLimit <= 0 {
 		c.PageLimit = defaultPageLimit
+	}
+	if c.BulkLimit <= 0 {
+		c.BulkLimit = defaultBulkLimit
 	}
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
@@ -95,6 +101,9 @@ func (s *server) routes(mux *http.ServeMux) {
 		h := &kind{s, r.Info()}
 		s.serve(mux, "/v2.0/routers/{id}/add_router_interface", s.user, verbs{"PUT": h.action(s.Routers.AddRouterInterface)})
 		s.serve(mux, "/v2.0/routers/{id}/remove_router_interface", s.user, verbs{"PUT": h.action(s.Routers.RemoveRouterInterface)})
+	}
+	if s.Quotas != nil {
+		s.quotaRoutes(mux)
 	}
 	if s.Identity != nil {
 		mux.Handle("/identity", s.Identity)

@@ -32,6 +32,7 @@ type Config struct {
 type Service struct {
 	Config
 	kinds map[string]Kind
+	quota Quota
 }
 
 // New returns a Service without kinds.
@@ -83,34 +84,6 @@ func (s *Service) Change(ctx context.Context, fn func(*Op) error) (int64, error)
 func (s *Service) op(ctx context.Context, c identity.Caller, tx resource.Tx) *Op {
 	now := s.Now().UTC()
 	return &Op{Context: ctx, Caller: c, Tx: tx, Svc: s, Now: resource.FormatTime(now), At: now}
-}
-
-// Create makes a resource from the attributes of a POST.
-func (s *Service) Create(ctx context.Context, c identity.Caller, kind string, in map[string]any) (*Document, error) {
-	k := s.kinds[kind]
-	attrs, err := k.Info().ForPost(in)
-	if err != nil {
-		return nil, err
-	}
-	project, err := owner(c, attrs)
-	if err != nil {
-		return nil, err
-	}
-	if !c.MayWrite(project) {
-		return nil, forbidden("create", kind)
-	}
-	attrs["project_id"], attrs["tenant_id"] = project, project
-	var row resource.Row
-	_, err = s.Store.Change(ctx, func(tx resource.Tx) (err error) {
-		op := s.op(ctx, c, tx)
-		op.Sent = attrs
-		row, err = k.create(op)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.document(c, k.Info(), &row)
 }
 
 // Update applies the attributes of a PUT. With ifMatch the stored revision_number must be that one.
@@ -171,28 +144,6 @@ func (s *Service) visible(ctx context.Context, c identity.Caller, r resource.Rea
 		return row, k.Info().ErrNotFound(id)
 	}
 	return row, err
-}
-
-// owner is the project of a new resource (api-contract section 2.1).
-func owner(c identity.Caller, in resource.Attrs) (string, error) {
-	p, _ := in["project_id"].(string)
-	t, _ := in["tenant_id"].(string)
-	switch {
-	case p != "" && t != "" && p != t:
-		return "", resource.BadRequest("project_id and tenant_id do not match")
-	case p == "":
-		p = t
-	}
-	if p == "" {
-		p = c.ProjectID
-	}
-	if p == "" {
-		return "", resource.BadRequest("project_id is needed: the token is not scoped to a project")
-	}
-	if p != c.ProjectID && !c.Admin() {
-		return "", resource.BadRequest("project_id '%s' is not the token's project '%s'; only an admin may name another", p, c.ProjectID)
-	}
-	return p, nil
 }
 
 func forbidden(verb, kind string) error {

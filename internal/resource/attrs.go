@@ -69,7 +69,7 @@ func (k *Kind) known(in map[string]any) error {
 	var unknown []string
 	for name := range in {
 		if k.byName[name] == nil {
-			unknown = append(unknown, strings.Trim(quote(name), "'"))
+			unknown = append(unknown, Clip(name))
 		}
 	}
 	if unknown == nil {

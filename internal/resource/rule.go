@@ -71,6 +71,12 @@ func atoi(args []string, i, fallback int) int {
 	return n
 }
 
+// Clip shows a stranger's text in a message: short, and without control characters.
+func Clip(s string) string {
+	q := quote(s)
+	return q[1 : len(q)-1]
+}
+
 // quote shows a value in a message without letting it fill the screen.
 func quote(v any) string {
 	if n, ok := v.(json.Number); ok {

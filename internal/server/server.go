@@ -33,6 +33,8 @@ type Config struct {
 	AllowAny      bool
 	MaxPairs      int
 	PageLimit     int
+	Quotas        map[string]int64 // limits of projects without their own, by kind; nil: the shipped ones
+	CORSOrigins   []string         // web pages of these origins may call the API; none: no page may
 	TokenLifetime time.Duration
 	// PendingDeadline ends a PENDING_* that no gateway answers; 0 is the VPN's own default.
 	PendingDeadline time.Duration
@@ -110,7 +112,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	}
 	s.Resources.Add(top.Kinds()...)
 	s.VPN, err = vpn.New(vpn.Config{Resources: s.Resources, Topology: view{top}, Log: c.Log, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
-		AllowAny: c.AllowAny, MaxPairs: c.MaxPairs, PendingDeadline: c.PendingDeadline})
+		AllowAny: c.AllowAny, MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline})
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Gateways: s.VPN,
+	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Quotas: s.VPN, Gateways: s.VPN,
 		AgentToken: s.AgentToken, Log: c.Log, PublicURL: c.PublicURL, PageLimit: c.PageLimit})
 	return err
 }

@@ -63,6 +63,9 @@ type Config struct {
 	AllowAny bool
 	// MaxPairs bounds the pairs of local and peer selectors of one connection; default 100.
 	MaxPairs int
+	// Quotas are the limits of projects without any of their own, by kind; -1 is none. Names left out keep the defaults
+	// of api-contract section 10.
+	Quotas map[string]int64
 	// PendingDeadline ends every PENDING_* that no gateway answers; default 20 s (api-contract D10).
 	PendingDeadline time.Duration
 }
@@ -71,11 +74,12 @@ type Config struct {
 type Service struct {
 	Config
 	connectionKind *resource.Kind
-	watched        atomic.Int64 // Watched
-	attached       atomic.Int64 // agents whose watch is open
+	watched        atomic.Int64     // Watched
+	quotas         map[string]int64 // every limit, by kind
+	attached       atomic.Int64     // agents whose watch is open
 }
 
-// New adds the five kinds to c.Resources.
+// New adds the five kinds to c.Resources, and limits how many of them a project may have.
 func New(c Config) (*Service, error) {
 	if c.MaxPairs == 0 {
 		c.MaxPairs = 100
@@ -89,7 +93,12 @@ func New(c Config) (*Service, error) {
 	if w := c.WeakCrypto; w != "allow" && w != "warn" && w != "deny" {
 		return nil, fmt.Errorf("weak crypto %q: allowed are allow, warn and deny", w)
 	}
-	s := &Service{Config: c}
+	quotas, err := limits(c.Quotas)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Config: c, quotas: quotas}
+	s.Resources.SetQuota(s)
 	return s, s.addKinds()
 }
 
