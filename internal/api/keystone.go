@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -43,6 +44,11 @@ func NewKeystone(c KeystoneConfig) (*Keystone, error) {
 	}
 	if c.Region == "" {
 		c.Region = "RegionOne"
+	}
+	for _, n := range c.Names {
+		if n.Name == "" || n.Type == "" || n.Type == "identity" || n.Type == "network" {
+			return nil, fmt.Errorf("keystone: the catalog cannot have one more service of type %q and name %q", n.Type, n.Name)
+		}
 	}
 	k := &Keystone{KeystoneConfig: c, mux: http.NewServeMux()}
 	k.routes()
