@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,60 +24,75 @@ func TestAcknowledgedWritesOnPostgreSQL(t *testing.T) {
 	acknowledged(t, newServer(t, "--gateway=none", "--database", pgtest.Start(t)), 2)
 }
 
-// answered is what the server answered 201 with.
+// answered is what the server answered: a 201 with an object, or later a 204.
 type answered struct {
 	path, key string
-	object    client.Object
+	object    client.Object // nil: deleted
 }
 
-// acknowledged kills the server at random moments while eight clients create resources: what was answered with 201
-// is there after the restart, as it was answered.
+// acknowledged kills the server at random moments while eight clients create and delete resources: what was answered
+// with 201 is there after the restart, as it was answered, and what was answered with 204 is not.
 func acknowledged(t *testing.T, s *server, rounds int) {
-	total := 0
 	for round := range rounds {
-		all := s.createUntilKilled(time.Duration(50+rand.IntN(250)) * time.Millisecond)
+		moment := 20 + rand.IntN(120)
+		all := s.writeUntilKilled(moment)
+		t.Logf("round %d: killed after %d answers, %d in the end", round, moment, len(all))
 		s.start()
 		for _, a := range all {
-			status, body, err := s.api.Do(t.Context(), "GET", a.path, nil)
-			if err != nil || status != 200 {
-				t.Fatalf("round %d: GET %s, which was answered with 201: %d %s, %v", round, a.path, status, body, err)
-			}
-			if diff := cmp.Diff(a.object, s.call("GET", a.path, nil)[a.key]); diff != "" {
+			if a.object == nil {
+				if status, body, err := s.api.Do(t.Context(), "GET", a.path, nil); err != nil || status != 404 {
+					t.Errorf("round %d: GET %s, whose DELETE was answered with 204: %d %s, %v", round, a.path, status, body, err)
+				}
+			} else if diff := cmp.Diff(a.object, s.call("GET", a.path, nil)[a.key]); diff != "" {
 				t.Errorf("round %d: %s is not as it was answered (-then +now):\n%s", round, a.path, diff)
 			}
 		}
-		total += len(all)
 	}
-	if total < rounds*8 {
-		t.Errorf("only %d resources were created in %d rounds", total, rounds)
-	}
-	t.Logf("%d resources in %d rounds", total, rounds)
 }
 
-// createUntilKilled creates resources with eight clients and kills the server after a while.
-func (s *server) createUntilKilled(after time.Duration) (all []answered) {
+// writeUntilKilled writes with eight clients and kills the server after so many answers.
+func (s *server) writeUntilKilled(moment int) (all []answered) {
 	s.t.Helper()
-	var mu sync.Mutex
-	var clients sync.WaitGroup
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
+	var clients sync.WaitGroup
+	answers, done := make(chan answered), make(chan struct{})
 	for n := range 8 {
-		clients.Go(func() {
-			for i := 0; ; i++ {
-				a, err := s.createOne(ctx, n, i)
-				if err != nil {
-					return // the server is gone; what it refuses shows as a missing total
-				}
-				mu.Lock()
-				all = append(all, a)
-				mu.Unlock()
-			}
-		})
+		clients.Go(func() { s.write(ctx, n, answers) })
 	}
-	time.Sleep(after) // the random moment
-	s.end(syscall.SIGKILL)
-	clients.Wait()
+	go func() {
+		defer close(done)
+		clients.Wait()
+		close(answers)
+	}()
+	for a := range answers {
+		if all = append(all, a); len(all) == moment {
+			go func() { _ = s.cmd.Process.Kill() }() // in the midst of the others' writes
+		}
+	}
+	<-done
+	if len(all) < moment {
+		s.t.Fatalf("only %d answers came; the server said:\n%s", len(all), tail(s.output.String(), 20))
+	}
+	s.wait(10 * time.Second)
 	return all
+}
+
+// write creates resources, and deletes every fifth, until the server is gone.
+func (s *server) write(ctx context.Context, n int, answers chan<- answered) {
+	for i := 0; ; i++ {
+		a, err := s.createOne(ctx, n, i)
+		if err != nil {
+			return // what the server refuses shows as answers that are missing
+		}
+		if i%5 == 4 {
+			if _, err := s.api.Call(ctx, "DELETE", a.path, nil); err != nil {
+				return // unanswered: it may be there or not
+			}
+			a.object = nil
+		}
+		answers <- a
+	}
 }
 
 func (s *server) createOne(ctx context.Context, n, i int) (a answered, err error) {

@@ -45,6 +45,11 @@ func TestDemoInterruptedEarly(t *testing.T) {
 	}
 }
 
+// TestDemoWithoutItsTerminal closes the terminal that the demo runs in.
+func TestDemoWithoutItsTerminal(t *testing.T) {
+	leavesNothing(t, func() { startDemo(t, t.TempDir()).end(syscall.SIGHUP) })
+}
+
 func TestDemoOnAPortInUse(t *testing.T) {
 	s := newServer(t, "--gateway=none")
 	code, out := run(t, []as{inDir(t.TempDir())}, "demo", "--listen", s.address)
