@@ -27,6 +27,9 @@ type commands struct {
 	Agent   agentCmd   `cmd:"" help:"Be a gateway for a server that runs elsewhere."`
 	Demo    demoCmd    `cmd:"" help:"Start a server and lay a tunnel on it to a branch office, through the public API."`
 	Gateway gatewayCmd `cmd:"" help:"Look after what a gateway keeps on this machine."`
+	User    userCmd    `cmd:"" help:"Look after users and passwords, on a running or a stopped server."`
+	Project projectCmd `cmd:"" help:"Look after projects, likewise."`
+	Role    roleCmd    `cmd:"" help:"Look after who may do what, likewise."`
 	Key     keyCmd     `cmd:"" help:"Look after the keys that seal secrets at rest."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
@@ -36,8 +39,9 @@ type commands struct {
 
 // env is what every subcommand gets.
 type env struct {
-	context.Context // ends with the first SIGINT or SIGTERM
+	context.Context // ends with the first signal of untilSignal
 	log             *slog.Logger
+	in              io.Reader
 	out             io.Writer
 	version         string
 }
@@ -66,7 +70,7 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	e := &env{Context: ctx, log: newLog(stderr, c.LogLevel, c.LogFormat), out: stdout, version: version}
+	e := &env{Context: ctx, log: newLog(stderr, c.LogLevel, c.LogFormat), in: os.Stdin, out: stdout, version: version}
 	if err := k.Run(e); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "culvert:", err)
 		return 1
@@ -74,9 +78,14 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// untilSignal ends with the first SIGINT or SIGTERM; a second one ends the process as usual.
+// untilSignal ends with the first SIGINT or SIGTERM, or with the terminal unless nohup(1) has seen to that; a second one
+// ends the process as usual.
 func untilSignal() (context.Context, func()) {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

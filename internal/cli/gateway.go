@@ -12,6 +12,8 @@ import (
 
 	"culvert/internal/agent"
 	"culvert/internal/gateway"
+
+	"golang.org/x/sys/unix"
 )
 
 // gatewayFlags say how a gateway meets this machine.
@@ -35,6 +37,11 @@ func (f *gatewayFlags) open(e *env, dir string) (*gateway.Gateway, error) {
 
 // run is a gateway for the server at url until ctx ends; its tunnels stay.
 func (f *gatewayFlags) run(ctx context.Context, e *env, dir, url, token string) error {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	g, err := f.open(e, dir)
 	if err != nil {
 		return err
@@ -89,6 +96,11 @@ func (c *downCmd) Run(e *env) error {
 
 // takeDown removes every router that a gateway left on this machine.
 func takeDown(ctx context.Context, e *env, dir string) (int, error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Close()
 	g, err := gateway.New(gateway.Config{RunDir: dir, Dataplane: "auto", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return 0, err
@@ -103,6 +115,23 @@ func takeDown(ctx context.Context, e *env, dir string) (int, error) {
 		gone++
 	}
 	return gone, errors.Join(err, g.Close())
+}
+
+// lockDir keeps two gateways, or a gateway and its removal, out of one run folder. The lock is on the folder itself, so
+// that no file stays; the kernel lets go when the process ends, however it ends.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("run folder: %w", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("run folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("run folder %s: a running gateway uses it: stop that one first", dir)
+	}
+	return f, nil
 }
 
 func digest(s string) string {
