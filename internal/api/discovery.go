@@ -70,6 +70,8 @@ func capabilities() []extension {
 		{Alias: "vpn-aes-ctr", Name: "VPN support for AES CTR mode", Description: "Policies take AES in the mode CTR.", Updated: "2024-01-09T09:00:00-00:00", kind: "ipsecpolicy"},
 		{Alias: "vpn-endpoint-groups", Name: "VPN Endpoint Groups", Description: "Endpoint groups name the subnets and CIDRs of a connection.", Updated: "2015-08-04T10:00:00-00:00", kind: "endpoint_group"},
 		{Alias: "vpnaas", Name: "VPN service", Description: "IPsec site-to-site VPN as a service.", Updated: "2013-05-29T10:00:00-00:00", kind: "vpnservice"},
+		// The name under which openstacksdk looks for it.
+		{Alias: "vpnaas_v2", Name: "VPN service", Description: "The same as vpnaas.", Updated: "2013-05-29T10:00:00-00:00", kind: "vpnservice"},
 	}
 }
 
