@@ -48,6 +48,11 @@ type estate struct {
 }
 
 func (e *estate) common(ctx context.Context) (err error) {
+	no := -1 // limit
+	quota := client.Object{"vpnservice": no, "ipsec_site_connection": no, "ikepolicy": no, "ipsecpolicy": no, "endpoint_group": no}
+	if _, err = e.api.Call(ctx, "PUT", "/v2.0/quotas/"+e.api.Project, client.Object{"quota": quota}); err != nil {
+		return err
+	}
 	if e.wan, err = e.create(ctx, "networks", "network", client.Object{"name": "wan", "router:external": true}); err != nil {
 		return err
 	}
