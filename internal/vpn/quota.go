@@ -304,9 +304,9 @@ func mayReadQuota(c identity.Caller, project string) error {
 	if c.Admin() || project != "" && c.ProjectID == project {
 		return nil
 	}
-	return quotaForbidden("get_quota")
+	return resource.Errorf(403, "PolicyNotAuthorized", "get_quota is disallowed by policy: another project's limits are for the role admin")
 }
 
 func quotaForbidden(rule string) error {
-	return resource.Errorf(403, "PolicyNotAuthorized", "%s is disallowed by policy: but for the limits of one's own project, it needs the role admin", rule)
+	return resource.Errorf(403, "PolicyNotAuthorized", "%s is disallowed by policy: it needs the role admin", rule)
 }

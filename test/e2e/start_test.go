@@ -77,7 +77,7 @@ func TestHelp(t *testing.T) {
 	for command, flags := range map[string]string{
 		"": "server agent demo gateway key version",
 		"server": gateway + "--data --listen --database --gateway --public-url --defaults --weak-crypto --allow-any-selector --max-pairs " +
-			"--page-limit --token-lifetime CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE CULVERT_GATEWAY",
+			"--page-limit --quota --cors-origin --token-lifetime CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE CULVERT_GATEWAY",
 		"agent":        gateway + "--server --token-file",
 		"demo":         "--data --listen --clouds",
 		"gateway":      "down",
