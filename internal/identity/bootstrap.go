@@ -48,6 +48,12 @@ func (s *Service) Bootstrap(ctx context.Context) (*FirstAdmin, error) {
 	return &FirstAdmin{b.user.ID, AdminName, b.password, b.project.ID, AdminName, DefaultDomainID, DefaultDomainName}, nil
 }
 
+// NewPassword makes a password by chance: 24 characters, 120 bits.
+func (s *Service) NewPassword() (string, error) {
+	raw, err := s.random(15)
+	return base32.StdEncoding.EncodeToString(raw), err
+}
+
 // bootstrap is what is stored first.
 type bootstrap struct {
 	*Service
@@ -69,11 +75,10 @@ func (s *Service) newBootstrap(ctx context.Context) (*bootstrap, error) {
 		}
 		ids[i] = id
 	}
-	raw, err := s.random(15)
-	if err != nil {
+	var err error
+	if b.password, err = s.NewPassword(); err != nil {
 		return nil, err
 	}
-	b.password = base32.StdEncoding.EncodeToString(raw) // 24 characters, 120 bits
 	b.domain = Domain{ID: DefaultDomainID, Name: DefaultDomainName, Description: "The default domain", Enabled: true}
 	b.project = Project{ID: ids[0], Name: AdminName, DomainID: DefaultDomainID, Description: "The first project", Enabled: true, Tags: []string{}}
 	b.user = User{ID: ids[1], Name: AdminName, DomainID: DefaultDomainID, Enabled: true, PasswordChangedAt: s.Now().UTC(), Generation: 1}

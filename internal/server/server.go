@@ -33,8 +33,9 @@ type Config struct {
 	AllowAny      bool
 	MaxPairs      int
 	PageLimit     int
-	Quotas        map[string]int64 // limits of projects without their own, by kind; nil: the shipped ones
-	CORSOrigins   []string         // web pages of these origins may call the API; none: no page may
+	Quotas        map[string]int64  // limits of projects without their own, by kind; nil: the shipped ones
+	CORSOrigins   []string          // web pages of these origins may call the API; none: no page may
+	CatalogNames  []api.CatalogName // more services of the catalog that are the network API, such as vpc
 	TokenLifetime time.Duration
 	// PendingDeadline ends a PENDING_* that no gateway answers; 0 is the VPN's own default.
 	PendingDeadline time.Duration
@@ -124,7 +125,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	if s.FirstAdmin, err = s.Identity.Bootstrap(ctx); err != nil {
 		return err
 	}
-	keystone, err := api.NewKeystone(api.KeystoneConfig{Service: s.Identity, Log: c.Log, PublicURL: c.PublicURL})
+	keystone, err := api.NewKeystone(api.KeystoneConfig{Service: s.Identity, Log: c.Log, PublicURL: c.PublicURL, Names: c.CatalogNames})
 	if err != nil {
 		return err
 	}
