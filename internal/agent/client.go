@@ -23,6 +23,7 @@ type ClientOptions struct {
 	TLS     *tls.Config   // nil: the system's authorities
 	Silence time.Duration // a watch without any line for so long is given up; 0: 15 s, three signs of life
 	Timeout time.Duration // of one call of Report; 0: 10 s
+	Direct  bool          // never through the environment's proxy: the server is this very process
 }
 
 // Client is a Server over HTTP.
@@ -50,6 +51,9 @@ func NewClient(url, token string, o ClientOptions) *Client {
 		ResponseHeaderTimeout: o.Silence,
 		IdleConnTimeout:       time.Minute,
 		Proxy:                 http.ProxyFromEnvironment,
+	}
+	if o.Direct {
+		t.Proxy = nil
 	}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{strings.TrimRight(url, "/"), token, o, &http.Client{Transport: t, CheckRedirect: stay}}

@@ -35,8 +35,8 @@ func (f *gatewayFlags) open(e *env, dir string) (*gateway.Gateway, error) {
 	return gateway.New(gateway.Config{RunDir: dir, Physical: physical, Dataplane: f.Dataplane, Log: e.log})
 }
 
-// run is a gateway for the server at url until ctx ends; its tunnels stay.
-func (f *gatewayFlags) run(ctx context.Context, e *env, dir, url, token string) error {
+// run is a gateway for a server until ctx ends; its tunnels stay.
+func (f *gatewayFlags) run(ctx context.Context, e *env, dir string, server agent.Server) error {
 	lock, err := lockDir(dir)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (f *gatewayFlags) run(ctx context.Context, e *env, dir, url, token string) 
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Config{Server: agent.NewClient(url, token, agent.ClientOptions{}), Gateway: g, Log: e.log})
+	a, err := agent.New(agent.Config{Server: server, Gateway: g, Log: e.log})
 	if err != nil {
 		return errors.Join(err, g.Close())
 	}
@@ -73,7 +73,8 @@ func (c *agentCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("the agents' token: %w", err)
 	}
-	return c.gatewayFlags.run(e, e, runDir(c.RunDir, c.Server), c.Server, strings.TrimSpace(string(token)))
+	server := agent.NewClient(c.Server, strings.TrimSpace(string(token)), agent.ClientOptions{})
+	return c.gatewayFlags.run(e, e, runDir(c.RunDir, c.Server), server)
 }
 
 type gatewayCmd struct {

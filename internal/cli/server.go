@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"culvert/internal/agent"
 	"culvert/internal/api"
 	"culvert/internal/server"
 
@@ -99,14 +100,31 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ready func(context.Contex
 			a.DomainName, a.ProjectName, a.UserName, a.UserName, a.Password)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	url := "http://" + ln.Addr().String()
+	url := "http://" + reachable(c.Listen, ln.Addr())
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, ln, s.Handler) })
 	if c.Gateway == "local" {
-		g.Go(func() error { return c.gatewayFlags.run(ctx, e, runDir(c.RunDir, c.Data), url, s.AgentToken) })
+		own := agent.NewClient(url, s.AgentToken, agent.ClientOptions{Direct: true})
+		g.Go(func() error { return c.gatewayFlags.run(ctx, e, runDir(c.RunDir, c.Data), own) })
 	}
 	g.Go(func() error { return ready(ctx, s, url) })
 	return g.Wait()
+}
+
+// reachable is the address by which this machine reaches a listener that was asked for as listen: of one on all
+// addresses, the loopback one.
+func reachable(listen string, at net.Addr) string {
+	host, _, err := net.SplitHostPort(listen)
+	_, port, err2 := net.SplitHostPort(at.String())
+	switch ip := net.ParseIP(host); {
+	case err != nil || err2 != nil:
+		return at.String()
+	case host == "" || ip != nil && ip.To4() != nil && ip.IsUnspecified():
+		return net.JoinHostPort("127.0.0.1", port)
+	case ip != nil && ip.IsUnspecified():
+		return net.JoinHostPort("::1", port)
+	}
+	return at.String()
 }
 
 // serveHTTP serves until ctx ends; then watches end at once and other requests get 5 s to finish.
