@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,29 @@ func TestGatewayDownOfARunningGateway(t *testing.T) {
 	}
 	c.keepsSPIs("gateway down was refused", spis)
 	c.ping()
+}
+
+// TestOnAllAddressesBehindAProxy listens on every address where the environment names a proxy: the server's own gateway
+// must not go through that, or keys would.
+func TestOnAllAddressesBehindAProxy(t *testing.T) {
+	t.Parallel()
+	proxy := func(cmd *exec.Cmd) {
+		cmd.Env = append(cmd.Env, "HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1")
+	}
+	const own = "192.0.2.77" // no loopback address, which proxies are never used for
+	if out, err := exec.Command("ip", "addr", "add", own+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("ip addr add: %v: %s", err, out)
+	}
+	for _, host := range []string{"", "0.0.0.0", "[::]", own} {
+		p := launch(t, []as{proxy}, "server", "--data", filepath.Join(t.TempDir(), "data"), "--listen", host+":0", "--run-dir", "/run/culvert/"+tag(t))
+		p.awaitOutput("synced with the server", 15*time.Second)
+		if out := p.output.String(); strings.Contains(out, "the watch ended") || strings.Contains(out, "http://[::]:") || strings.Contains(out, "http://0.0.0.0:") {
+			t.Errorf("on %q:\n%s", host, out)
+		}
+		if code := p.end(unix.SIGTERM); code != 0 {
+			t.Errorf("on %q: exit code %d:\n%s", host, code, p.output)
+		}
+	}
 }
 
 // TestAfterReboot takes away what does not outlive a machine: everything but the data folder.
