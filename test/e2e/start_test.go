@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,30 +72,50 @@ func TestWithoutRoot(t *testing.T) {
 	}
 }
 
+// flags are those that each command's help must have; other commands are found in the help itself.
+var flags = map[string]string{
+	"": "server agent demo gateway user project role key version",
+	"server": "--physical-network --dataplane --run-dir --data --listen --database --gateway --public-url --defaults --weak-crypto " +
+		"--allow-any-selector --max-pairs --page-limit --token-lifetime --quota --cors-origin CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE " +
+		"CULVERT_GATEWAY CULVERT_PHYSICAL_NETWORK",
+	"agent":         "--server --token-file --physical-network --dataplane --run-dir",
+	"demo":          "--data --listen --clouds",
+	"gateway":       "down",
+	"gateway down":  "--data --run-dir",
+	"key rotate":    "--data --database",
+	"user password": "--data --database --password-stdin",
+	"version":       "",
+}
+
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	gateway := "--physical-network --dataplane --run-dir CULVERT_PHYSICAL_NETWORK "
-	for command, flags := range map[string]string{
-		"": "server agent demo gateway key version",
-		"server": gateway + "--data --listen --database --gateway --public-url --defaults --weak-crypto --allow-any-selector --max-pairs " +
-			"--page-limit --quota --cors-origin --token-lifetime CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE CULVERT_GATEWAY",
-		"agent":        gateway + "--server --token-file",
-		"demo":         "--data --listen --clouds",
-		"gateway":      "down",
-		"gateway down": "--data --run-dir",
-		"key":          "rotate",
-		"key rotate":   "--data --database",
-		"version":      "",
-	} {
-		code, out := run(t, nil, append(strings.Fields(command), "--help")...)
-		if code != 0 {
-			t.Errorf("culvert %s --help: exit code %d", command, code)
+	seen := map[string]bool{}
+	helps(t, "", seen)
+	for command := range flags {
+		if !seen[command] {
+			t.Errorf("no help leads to culvert %s", command)
 		}
-		for _, flag := range strings.Fields(flags + " --help --log-level --log-format") {
-			if !strings.Contains(out, flag) {
-				t.Errorf("culvert %s --help does not mention %s:\n%s", command, flag, out)
-			}
+	}
+}
+
+var subcommand = regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z-]+)*) `)
+
+// helps looks at the help of a command and of all below it.
+func helps(t *testing.T, command string, seen map[string]bool) {
+	t.Helper()
+	seen[command] = true
+	code, out := run(t, nil, append(strings.Fields(command), "--help")...)
+	if code != 0 || !strings.HasPrefix(out, strings.TrimRight("Usage: culvert "+command, " ")) {
+		t.Errorf("culvert %s --help: exit code %d and:\n%s", command, code, out)
+	}
+	for _, flag := range strings.Fields(flags[command] + " --help --log-level --log-format") {
+		if !strings.Contains(out, flag) {
+			t.Errorf("culvert %s --help does not mention %s:\n%s", command, flag, out)
 		}
+	}
+	_, below, _ := strings.Cut(out, "\nCommands:\n")
+	for _, m := range subcommand.FindAllStringSubmatch(below, -1) {
+		helps(t, m[1], seen)
 	}
 }
 
