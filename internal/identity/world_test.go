@@ -11,6 +11,7 @@ import (
 	"culvert/internal/identity"
 	"culvert/internal/keyring"
 	"culvert/internal/store"
+	"culvert/internal/store/pgtest"
 )
 
 // cheap keeps the tests short; the cost of the real parameters is a benchmark.
@@ -48,8 +49,14 @@ type world struct {
 // newEmpty is a world before its first start.
 func newEmpty(t testing.TB) *world {
 	t.Helper()
+	return newEmptyOn(t, "")
+}
+
+// newEmptyOn is one on the database at url; "" is SQLite.
+func newEmptyOn(t testing.TB, url string) *world {
+	t.Helper()
 	ctx := context.Background()
-	s, err := store.Open(ctx, store.Config{Dir: t.TempDir()})
+	s, err := store.Open(ctx, store.Config{URL: url, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +73,20 @@ func newEmpty(t testing.TB) *world {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := newEmpty(t)
+	return newEmpty(t).fill()
+}
+
+// eachEngine runs a test in a world on SQLite and in one on PostgreSQL.
+func eachEngine(t *testing.T, test func(w *world)) {
+	t.Run("sqlite", func(t *testing.T) { test(newWorld(t)) })
+	t.Run("postgres", func(t *testing.T) { test(newEmptyOn(t, pgtest.Start(t)).fill()) })
+}
+
+func (w *world) fill() *world {
+	w.Helper()
 	var err error
 	if w.first, err = w.Bootstrap(w.ctx); err != nil || w.first == nil {
-		t.Fatalf("bootstrap: %v, %v", w.first, err)
+		w.Fatalf("bootstrap: %v, %v", w.first, err)
 	}
 	_, w.admin = w.login(w.adminLogin())
 	return w
