@@ -151,6 +151,7 @@ func (k *Keystone) createCredential(c *keystoneCall) error {
 		return err
 	}
 	a, err := k.Service.CreateCredential(c, c.by, c.owner(), in)
+	c.w.Header().Set("Cache-Control", "no-store")
 	return oneOf(c, http.StatusCreated, "application_credential", a, credentialDoc, err)
 }
 

@@ -35,7 +35,7 @@ type keystone struct {
 	names      map[string]string // random text -> placeholder
 }
 
-func newKeystone(t testing.TB) *keystone {
+func newKeystone(t testing.TB, names ...api.CatalogName) *keystone {
 	t.Helper()
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Config{Dir: t.TempDir()})
@@ -57,7 +57,7 @@ func newKeystone(t testing.TB) *keystone {
 		t.Fatal(err)
 	}
 	k.names[k.first.Password] = "<password>"
-	k.api, err = api.NewKeystone(api.KeystoneConfig{Service: id, Log: slog.New(slog.NewTextHandler(&k.log, nil))})
+	k.api, err = api.NewKeystone(api.KeystoneConfig{Service: id, Log: slog.New(slog.NewTextHandler(&k.log, nil)), Names: names})
 	if err != nil {
 		t.Fatal(err)
 	}
