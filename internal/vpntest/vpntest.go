@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,6 +35,8 @@ type Server struct {
 	// Base is the store revision before the test's first request.
 	Base int64
 
+	users   map[string]user
+	mu      sync.Mutex // guards clients
 	clients map[string]*client.Client
 	log     *journal
 }
@@ -47,7 +50,7 @@ func (c *Clock) Advance(d time.Duration) { c.now.Add(int64(d)) }
 // Now is the clock's time, UTC.
 func (c *Clock) Now() time.Time { return time.Unix(0, c.now.Load()).UTC() }
 
-// Start opens a server, serves it, runs its own work in the background, and logs the clients of As in.
+// Start opens a server, serves it, runs its own work in the background, and makes the users of As.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	s := &Server{Clock: &Clock{}, clients: map[string]*client.Client{}, log: &journal{}}
@@ -93,16 +96,6 @@ func (s *Server) serve(t testing.TB) {
 			t.Errorf("close: %v", err)
 		}
 	})
-}
-
-// As returns the client of a user: admin (of the first project), member and reader (of Home), stranger (a member of Away),
-// visitor (a reader of Away).
-func (s *Server) As(user string) *client.Client {
-	c := s.clients[user]
-	if c == nil {
-		panic("vpntest: no user " + user)
-	}
-	return c
 }
 
 // Rev is the store's newest revision.

@@ -34,20 +34,29 @@ func chapters() map[string]func(*server.Config) {
 	}
 }
 
-// TestTranscripts runs every transcript on both engines: the same answers, to the byte.
-func TestTranscripts(t *testing.T) {
-	engines := map[string]func(*testing.T) string{"sqlite": func(*testing.T) string { return "" }}
+// engine makes an empty database of one sort; "" is SQLite.
+type engine struct {
+	name     string
+	database func(*testing.T) string
+}
+
+// TestBothEngines runs every transcript, the lists and the watch on SQLite and on PostgreSQL: the same answers, to the byte.
+// With -update the transcripts are written, from SQLite's answers.
+func TestBothEngines(t *testing.T) {
+	engines := []engine{{"sqlite", func(*testing.T) string { return "" }}}
 	if !*update {
 		cluster := pgtest.StartCluster(t)
-		engines["postgres"] = func(t *testing.T) string { return cluster.Database(t) }
+		engines = append(engines, engine{"postgres", func(t *testing.T) string { return cluster.Database(t) }})
 	}
-	for engine, database := range engines {
+	for _, e := range engines {
 		for name, set := range chapters() {
-			t.Run(engine+"/"+name, func(t *testing.T) {
+			t.Run(e.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				srv := vpntest.Start(t, vpntest.Options{Database: database(t), Set: set})
+				srv := vpntest.Start(t, vpntest.Options{Database: e.database(t), Set: set})
 				runTranscript(t, srv, name, layScene(t, srv), *update)
 			})
 		}
+		t.Run(e.name+"/every_list", func(t *testing.T) { t.Parallel(); everyList(t, e.database(t)) })
+		t.Run(e.name+"/open_watch", func(t *testing.T) { t.Parallel(); openWatches(t, e.database(t)) })
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/server"
-	"culvert/internal/store/pgtest"
 	"culvert/internal/vpn"
 	"culvert/internal/vpntest"
 )
@@ -66,38 +65,32 @@ func (w *agentStream) spec(satisfies func(*vpn.Spec) bool) *vpn.Spec {
 	}
 }
 
-// TestAnOpenWatch: every change arrives on it as a whole Spec; a gateway that watches but says nothing is told apart from none.
-func TestAnOpenWatch(t *testing.T) {
-	cluster := pgtest.StartCluster(t)
-	for engine, database := range map[string]string{"sqlite": "", "postgres": cluster.Database(t)} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.PendingDeadline = pendingDeadline }})
-			v := layScene(t, srv)
-			w := openWatch(t, srv)
-			service, conn := tunnel(t, srv, v)
-			got := w.spec(func(s *vpn.Spec) bool { return len(s.Connections) == 1 })
-			if got.Router != v["router"] || got.Connections[0].ID != conn || got.Connections[0].PSK != "kT7-wq2Lz9_Xm" {
-				t.Errorf("not the Spec of the connection: %+v", got)
-			}
-			deadline(t, srv, conn, "ERROR", "gateway_silent")
-			put(t, srv, conn, client.Object{"mtu": 1400})
-			if again := w.spec(func(s *vpn.Spec) bool { return s.Connections[0].MTU == 1400 }); again.Rev <= got.Rev {
-				t.Errorf("revision %d after %d", again.Rev, got.Rev)
-			}
-			w.close()
-			alone(t, srv, conn)
-			w = openWatch(t, srv)
-			for _, path := range []string{"ipsec-site-connections/" + conn, "vpnservices/" + service} {
-				if _, err := srv.As("member").Call(t.Context(), "DELETE", "/v2.0/vpn/"+path, nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			gone := w.spec(func(s *vpn.Spec) bool { return s.Removed })
-			if gone.Router != v["router"] || gone.Connections != nil || gone.Services != nil || gone.External != nil {
-				t.Errorf("not a tombstone: %+v", gone)
-			}
-		})
+// openWatches: every change arrives on a watch as a whole Spec; a gateway that watches but says nothing is told apart from none.
+func openWatches(t *testing.T, database string) {
+	srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.PendingDeadline = pendingDeadline }})
+	v := layScene(t, srv)
+	w := openWatch(t, srv)
+	service, conn := tunnel(t, srv, v)
+	got := w.spec(func(s *vpn.Spec) bool { return len(s.Connections) == 1 })
+	if got.Router != v["router"] || got.Connections[0].ID != conn || got.Connections[0].PSK != "kT7-wq2Lz9_Xm" {
+		t.Errorf("not the Spec of the connection: %+v", got)
+	}
+	deadline(t, srv, conn, "ERROR", "gateway_silent")
+	put(t, srv, conn, client.Object{"mtu": 1400})
+	if again := w.spec(func(s *vpn.Spec) bool { return s.Connections[0].MTU == 1400 }); again.Rev <= got.Rev {
+		t.Errorf("revision %d after %d", again.Rev, got.Rev)
+	}
+	w.close()
+	alone(t, srv, conn)
+	w = openWatch(t, srv)
+	for _, path := range []string{"ipsec-site-connections/" + conn, "vpnservices/" + service} {
+		if _, err := srv.As("member").Call(t.Context(), "DELETE", "/v2.0/vpn/"+path, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := w.spec(func(s *vpn.Spec) bool { return s.Removed })
+	if gone.Router != v["router"] || gone.Connections != nil || gone.Services != nil || gone.External != nil {
+		t.Errorf("not a tombstone: %+v", gone)
 	}
 }
 
