@@ -18,6 +18,7 @@ type connection struct {
 	established bool        // it has an IKE_SA
 	parked      bool        // lost, and dpd action clear says not to initiate again
 	try         attempt
+	quiet       time.Time // until then its being set up is no news; zero: no longer
 
 	cause   finding // the last finding, and when
 	causeAt time.Time
@@ -41,13 +42,23 @@ func (c *connection) down(state string, r vpn.Reason, now time.Time) {
 	c.state, c.reason, c.certain = state, stamp(r, c.reason, now), false
 }
 
+// startGrace is what a tunnel may take, two round trips and the keys, before anybody is told that it is not up yet: most
+// then go straight from PENDING to ACTIVE, and the server has one status to write instead of two.
+const startGrace = 500 * time.Millisecond
+
 // waiting is the state of a connection that was just loaded.
 func (c *connection) waiting(now time.Time) {
-	r := connecting()
 	if !c.spec.Initiate {
-		r = notInitiated()
+		c.down(vpn.StateDown, notInitiated(), now)
+		return
 	}
-	c.down(vpn.StateDown, r, now)
+	c.down(vpn.StateDown, connecting(), now)
+	c.quiet = now.Add(startGrace)
+}
+
+// starting says that the connection is being set up and that nobody needs to know yet.
+func (c *connection) starting(now time.Time) bool {
+	return now.Before(c.quiet) && c.reason != nil && c.reason.Code == connecting().Code
 }
 
 // note takes a finding in.

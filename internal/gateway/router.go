@@ -32,6 +32,7 @@ type router struct {
 	session     *session
 	closing     bool
 	last        vpn.Report // as posted, without LastSeen
+	owed        bool       // a report is due even if it says the same
 	unreachable time.Time  // charon said that a packet could not be sent for want of a route
 }
 

@@ -42,8 +42,9 @@ func (r *router) applied(spec vpn.Spec, err error) {
 	r.publish(true)
 }
 
-// publish needs mu. Without force it posts only what differs from the last report in more than LastSeen. Nothing is
-// posted before the first Spec has been applied: what is seen until then belongs to no revision.
+// publish needs mu. Without force it posts only what differs from the last report in more than LastSeen; with force also
+// what does not, but while a connection is being set up a report that says nothing but a new revision waits for what
+// becomes of it. Nothing is posted before the first Spec has been applied: what is seen until then belongs to no revision.
 func (r *router) publish(force bool) {
 	if r.spec.Router == "" {
 		return
@@ -54,11 +55,26 @@ func (r *router) publish(force bool) {
 	for i := range bare.Connections {
 		forget(bare.Connections[i].Reason)
 	}
-	if !force && reflect.DeepEqual(bare, r.last) {
+	rev := bare.Rev
+	bare.Rev = r.last.Rev
+	news := !reflect.DeepEqual(bare, r.last)
+	r.owed = r.owed || force || rev != r.last.Rev
+	if !news && (!r.owed || r.anyStarting()) {
 		return
 	}
-	r.last = bare
+	bare.Rev = rev
+	r.last, r.owed = bare, false
 	r.g.reports.post(report)
+}
+
+func (r *router) anyStarting() bool {
+	now := r.g.now()
+	for _, c := range r.conns {
+		if c.starting(now) {
+			return true
+		}
+	}
+	return false
 }
 
 func forget(r *vpn.Reason) {
@@ -74,8 +90,9 @@ func (r *router) report() vpn.Report {
 		failure := *r.failure
 		out.Reason = &failure
 	}
+	now := r.g.now()
 	for _, c := range r.conns {
-		if c.state != "" {
+		if c.state != "" && !c.starting(now) {
 			out.Connections = append(out.Connections, c.report())
 		}
 	}
@@ -173,6 +190,9 @@ func (r *router) dueNow(s *session) (start, overdue []initiation, again time.Tim
 	}
 	now := r.g.now()
 	starting, late, again := due(r.conns, now)
+	if quiet := r.endQuiet(now); again.IsZero() || !quiet.IsZero() && quiet.Before(again) {
+		again = quiet
+	}
 	for _, c := range starting {
 		start = append(start, initiation{id: c.spec.ID, children: c.cfg.children, check: c.try.failures > 0})
 		c.try.started = now
@@ -184,6 +204,24 @@ func (r *router) dueNow(s *session) (start, overdue []initiation, again time.Tim
 		overdue = append(overdue, initiation{id: c.spec.ID, check: true, overdue: true})
 	}
 	return start, overdue, again
+}
+
+// endQuiet reports the connections whose grace is over, and answers when the next one's is. It needs mu.
+func (r *router) endQuiet(now time.Time) (again time.Time) {
+	over := false
+	for _, c := range r.conns {
+		switch {
+		case c.quiet.IsZero():
+		case !now.Before(c.quiet):
+			c.quiet, over = time.Time{}, true
+		case again.IsZero() || c.quiet.Before(again):
+			again = c.quiet
+		}
+	}
+	if over {
+		r.publish(false)
+	}
+	return again
 }
 
 // noteLog takes in one line of charon's log.
