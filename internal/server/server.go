@@ -30,7 +30,6 @@ type Config struct {
 	PublicURL     string
 	Defaults      string // "" is secure
 	WeakCrypto    string // "" is warn
-	AllowAny      bool
 	MaxPairs      int
 	PageLimit     int
 	Quotas        map[string]int64  // limits of projects without their own, by kind; nil: the shipped ones
@@ -113,7 +112,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	}
 	s.Resources.Add(top.Kinds()...)
 	s.VPN, err = vpn.New(vpn.Config{Resources: s.Resources, Topology: view{top}, Log: c.Log, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
-		AllowAny: c.AllowAny, MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline})
+		MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline})
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (s *Service) checkEndpoints(op *crud.Op, g *EndpointGroup) error {
 // checkEndpoint says what is wrong with a member, "" if nothing is.
 func (s *Service) checkEndpoint(op *crud.Op, g *EndpointGroup, i int) (string, error) {
 	if g.Type == "cidr" {
-		return s.checkCIDR(g.Endpoints[i], g.Endpoints[0]), nil
+		return checkCIDR(g.Endpoints[i], g.Endpoints[0]), nil
 	}
 	id, ok := canonicalUUID(g.Endpoints[i])
 	if !ok {
@@ -87,7 +87,7 @@ func (s *Service) checkEndpoint(op *crud.Op, g *EndpointGroup, i int) (string, e
 }
 
 // checkCIDR refuses what cannot be a site's network. Host bits and overlapping members are fine (api-contract D6).
-func (s *Service) checkCIDR(text, first string) string {
+func checkCIDR(text, first string) string {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		return "Invalid CIDR: an address and a prefix length are needed, such as 10.1.0.0/16 or 2001:db8::/64"
@@ -97,8 +97,8 @@ func (s *Service) checkCIDR(text, first string) string {
 	switch {
 	case err == nil && f.Addr().Is4() != p.Addr().Is4():
 		return "all endpoints must be of one IP version"
-	case p.Bits() == 0 && !s.AllowAny:
-		return "a selector of all addresses is not enabled on this server"
+	case p.Bits() == 0:
+		return "a network of all addresses is not supported"
 	case p.Bits() > 0 && a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a.Is4In6():
 		return "it must be a network of unicast addresses that can be routed"
 	case strings.HasPrefix(text, "255."):

@@ -98,7 +98,7 @@ func (s *Service) legacySelectors(op *crud.Op, c *Connection, subnet string) (se
 		return sel, resource.Errorf(400, "MixedIPVersionsForPeerCidrs", "peer_cidrs must be of one IP version: %s", strings.Join(c.PeerCIDRs, ", "))
 	}
 	for _, text := range c.PeerCIDRs {
-		if why := s.checkCIDR(text, text); why != "" {
+		if why := checkCIDR(text, text); why != "" {
 			return sel, resource.Errorf(400, "IPsecSiteConnectionPeerCidrError", "Peer CIDR '%s' is invalid: %s", text, why)
 		}
 	}

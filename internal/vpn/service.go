@@ -59,8 +59,6 @@ type Config struct {
 	Defaults string
 	// WeakCrypto is what happens to md5, sha1, 3des and the groups 1, 2, 5 and 22: "allow", "warn" or "deny".
 	WeakCrypto string
-	// AllowAny permits 0.0.0.0/0 and ::/0 as endpoints.
-	AllowAny bool
 	// MaxPairs bounds the pairs of local and peer selectors of one connection; default 100.
 	MaxPairs int
 	// Quotas are the limits of projects without any of their own, by kind; -1 is none. Names left out keep the defaults

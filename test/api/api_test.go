@@ -19,7 +19,7 @@ func chapters() map[string]func(*server.Config) {
 		"ipsecpolicies":  plain,
 		"vpnservices":    plain,
 		"endpointgroups": plain,
-		"anycidr":        func(c *server.Config) { c.AllowAny = true; c.MaxPairs = 2 },
+		"pairs":          func(c *server.Config) { c.MaxPairs = 2 },
 		"connections":    plain,
 		"modes":          plain,
 		"conflicts":      plain,

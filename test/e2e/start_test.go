@@ -76,7 +76,7 @@ func TestWithoutRoot(t *testing.T) {
 var flags = map[string]string{
 	"": "server agent demo gateway user project role key version",
 	"server": "--physical-network --dataplane --run-dir --data --listen --database --gateway --public-url --defaults --weak-crypto " +
-		"--allow-any-selector --max-pairs --page-limit --token-lifetime --quota --cors-origin CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE " +
+		"--max-pairs --page-limit --token-lifetime --quota --cors-origin CULVERT_DATA CULVERT_LISTEN CULVERT_DATABASE " +
 		"CULVERT_GATEWAY CULVERT_PHYSICAL_NETWORK",
 	"agent":         "--server --token-file --physical-network --dataplane --run-dir",
 	"demo":          "--data --listen --clouds",

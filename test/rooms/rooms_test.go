@@ -29,7 +29,7 @@ var may = map[string]string{
 	"internal/server":              "api store topology vpn crud identity keyring resource",
 	"internal/gateway/gatewaytest": "",
 	"internal/demo":                "client gateway gateway/gatewaytest",
-	"internal/cli":                 "server agent gateway demo client keyring store",
+	"internal/cli":                 "server agent gateway demo client keyring store api identity",
 	".":                            "cli",
 	// For tests alone: nothing that is shipped may import these.
 	"internal/store/pgtest":    "",
