@@ -5,7 +5,7 @@ BIN := bin/culvert
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export CGO_ENABLED = 0
 
-.PHONY: build run test bench fuzz lint deps deps-test clean
+.PHONY: build run test conformance bench fuzz lint deps deps-test clean
 
 build: ## one static binary
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
@@ -13,9 +13,12 @@ build: ## one static binary
 run: deps build ## the all-in-one server with a demo tunnel, until Ctrl-C
 	exec $(BIN) demo --data var/demo --listen 127.0.0.1:9696
 
-test: deps-test lint ## everything: both store engines, real charon, real tunnels, the binary itself
+test: deps-test lint ## everything: both store engines, real charon, real tunnels, the binary itself, suites of others
 	$(GO) build -trimpath -o $(BIN) .
 	$(GO) test -timeout 20m ./...
+
+conformance: deps-test ## upstream's own suites and clients, unmodified, against the binary; `make test` runs them too
+	$(GO) test -count=1 -v -timeout 10m ./test/conformance
 
 bench: deps-test build ## latency and throughput against raw limits; a table, and var/bench.json
 	$(GO) run ./test/bench --binary $(BIN) --out var/bench.json

@@ -27,7 +27,11 @@ func TestGophercloud(t *testing.T) {
 	env = append(env, "OS_DOMAIN_NAME=Default", "OS_EXTGW_ID="+s.external, "OS_IMAGE_ID=unused", "OS_FLAVOR_ID=unused", "OS_FLAVOR_ID_RESIZE=unused too",
 		"OS_POOL_NAME=unused", "OS_BRANCH=stable/wallaby", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
 	c := command{env: env, dir: dir}
-	t.Logf("suite: %s%s", c.must(t, "go", "mod", "download", "-json", "github.com/gophercloud/gophercloud/v2"), c.must(t, "go", "mod", "verify"))
+	var suite struct{ Path, Version, Sum string }
+	if err := json.Unmarshal([]byte(c.must(t, "go", "mod", "download", "-json", "github.com/gophercloud/gophercloud/v2")), &suite); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("suite: %s %s %s, %s", suite.Path, suite.Version, suite.Sum, c.must(t, "go", "mod", "verify"))
 	r := c.run(t, "go", "test", "-count=1", "-tags", "acceptance", "-json", gophercloudSuite)
 	passed, other, said := goOutcomes(t, r.stdout)
 	t.Logf("exit code %d; %d passed: %s; the suite's last lines:\n%s", r.code, len(passed), strings.Join(passed, " "), tail(said, 3))

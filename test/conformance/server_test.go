@@ -27,22 +27,22 @@ type server struct {
 // account is a user's way in.
 type account struct{ user, password, project string }
 
-// log keeps what the program writes.
-type log struct {
+// output keeps what a process writes.
+type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
 }
 
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 var (
@@ -67,9 +67,9 @@ func newServer(t *testing.T) *server {
 }
 
 // launch starts the program; after the test it is ended, and its log looked at.
-func launch(t *testing.T) *log {
+func launch(t *testing.T) *output {
 	t.Helper()
-	out := &log{}
+	out := &output{}
 	data := filepath.Join(t.TempDir(), "data")
 	cmd := exec.Command(os.Getenv(binaryVariable), "server", "--gateway=none", "--data", data, "--listen", "127.0.0.1:0")
 	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, []string{"PATH=/usr/bin:/bin", "LC_ALL=C"} // no CULVERT_* of the caller
@@ -94,7 +94,7 @@ func launch(t *testing.T) *log {
 }
 
 // awaitLine waits until the program has written a line and returns what its group holds.
-func awaitLine(t *testing.T, out *log, line *regexp.Regexp) string {
+func awaitLine(t *testing.T, out *output, line *regexp.Regexp) string {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if m := line.FindStringSubmatch(out.String()); m != nil {
