@@ -19,6 +19,7 @@ import (
 type edge struct {
 	next http.Handler
 	log  *slog.Logger
+	cors cors
 	fail func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -55,6 +56,9 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
+	if e.cors.answer(rec, r) {
+		return
+	}
 	if !normalise(r) {
 		e.fail(rec, r, errNoURI())
 		return

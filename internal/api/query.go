@@ -74,7 +74,7 @@ func last(params []param, name string) string {
 // parseList reads api-contract section 9: fields, filters, sort keys and the page. asked says that the client set a limit.
 func parseList(k *resource.Kind, params []param, most int) (l crud.List, asked bool, err error) {
 	l.Fields = fields(k, params)
-	if l.Filters, err = filters(k, params); err != nil {
+	if l.Filters, l.Named, err = filters(k, params); err != nil {
 		return l, false, err
 	}
 	if l.Order, err = order(k, values(params, "sort_key"), values(params, "sort_dir")); err != nil {
@@ -116,12 +116,16 @@ func fields(k *resource.Kind, params []param) []string {
 }
 
 // filters are all other parameters: the values of one name are alternatives, the names all must match.
-func filters(k *resource.Kind, params []param) ([]resource.Filter, error) {
-	var out []resource.Filter
+// Those that are no attribute but the kind's own come apart.
+func filters(k *resource.Kind, params []param) (out []resource.Filter, named []crud.Filter, err error) {
 	var bad []string
 	at := map[string]int{}
 	for _, p := range params {
 		if reserved(p.name) {
+			continue
+		}
+		if slices.Contains(k.Filters, p.name) {
+			named = addValue(named, p)
 			continue
 		}
 		a := k.Attr(alias(k, p.name))
@@ -131,7 +135,7 @@ func filters(k *resource.Kind, params []param) ([]resource.Filter, error) {
 		}
 		v, err := filterValue(a, p.value)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		i, seen := at[p.name]
 		if !seen {
@@ -141,10 +145,24 @@ func filters(k *resource.Kind, params []param) ([]resource.Filter, error) {
 		out[i].Values = append(out[i].Values, v)
 	}
 	if bad != nil {
-		allowed := names(k, func(a *resource.Attr) bool { return a.Filter })
-		return nil, resource.BadRequest("%s is invalid attribute for filtering; allowed are %s", quoted(bad), allowed)
+		allowed := names(k, func(a *resource.Attr) bool { return a.Filter }, k.Filters...)
+		return nil, nil, resource.BadRequest("%s is invalid attribute for filtering; allowed are %s", quoted(bad), allowed)
 	}
-	return out, nil
+	return out, named, nil
+}
+
+// addValue adds a value to the filter of its name. An empty one asks for nothing, as in Neutron.
+func addValue(named []crud.Filter, p param) []crud.Filter {
+	if p.value == "" {
+		return named
+	}
+	for i := range named {
+		if named[i].Name == p.name {
+			named[i].Values = append(named[i].Values, p.value)
+			return named
+		}
+	}
+	return append(named, crud.Filter{Name: p.name, Values: []string{p.value}})
 }
 
 func reserved(name string) bool {
@@ -218,9 +236,9 @@ func quoted(names []string) string {
 	return "['" + strings.Join(slices.Compact(names), "', '") + "']"
 }
 
-// names lists the attributes that a test holds for.
-func names(k *resource.Kind, holds func(*resource.Attr) bool) string {
-	var out []string
+// names lists the attributes that a test holds for, and others.
+func names(k *resource.Kind, holds func(*resource.Attr) bool, others ...string) string {
+	out := slices.Clone(others)
 	for _, a := range k.Attrs {
 		if holds(a) {
 			out = append(out, a.Name)

@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -28,13 +29,16 @@ type Routers interface {
 
 // Config is what the API needs. Resources, Auth and Log are required; what else is nil is not served.
 type Config struct {
-	Resources *crud.Service // every kind in it is served, at /v2.0/<Kind.Path>
-	Auth      Authenticator
-	Identity  http.Handler // served below /identity; it sees the whole path
-	Routers   Routers
-	Tags      Tagger
-	Quotas    Quotas
-	Gateways  Gateways
+	Resources      *crud.Service // every kind in it is served, at /v2.0/<Kind.Path>
+	Auth           Authenticator
+	Identity       http.Handler // served below /identity; it sees the whole path
+	Routers        Routers
+	Tags           Tagger
+	Quotas         Quotas
+	ConnectionTags ConnectionTags
+	VPCs           VPCs
+	CORSOrigins    []string // web pages of these origins may call; none: no page may
+	Gateways       Gateways
 	// AgentToken is the bearer token of /agent/v1/*. While it is empty those URIs do not exist.
 	AgentToken string
 	Log        *slog.Logger
@@ -70,17 +74,21 @@ func New(c Config) (http.Handler, error) {
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
 	}
+	pages, err := newCORS(c.CORSOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
 	s := &server{Config: c, buffers: make(chan []byte, keepBuffers)}
 	mux := http.NewServeMux()
 	s.routes(mux)
-	return &edge{next: mux, log: c.Log, fail: s.fail}, nil
+	return &edge{next: mux, log: c.Log, cors: pages, fail: s.fail}, nil
 }
 
 func (s *server) routes(mux *http.ServeMux) {
 	s.serve(mux, "/", anybody, nil)
 	s.serve(mux, "/{$}", anybody, verbs{"GET": s.versions, "HEAD": s.versions})
 	s.serve(mux, "/healthz", anybody, verbs{"GET": s.health, "HEAD": s.health})
-	s.serve(mux, "/v2.0/", s.user, nil)
+	mux.Handle("/v2.0/", s.projectRoutes())
 	s.serve(mux, "/v2.0", s.user, verbs{"GET": s.index})
 	for _, uri := range []string{"/v2.0/extensions", "/v2.0/extensions/{alias}"} {
 		// Not even the method is right for a write here: upstream answers 404 (api-contract section 10).
@@ -105,6 +113,12 @@ func (s *server) routes(mux *http.ServeMux) {
 	if s.Quotas != nil {
 		s.quotaRoutes(mux)
 	}
+	if s.VPCs != nil {
+		s.serve(mux, "/v1/{project}/subnets", s.user, verbs{"GET": s.vpcSubnets})
+	}
+	if s.Resources.Kinds()["port"] != nil {
+		s.serve(mux, "/v2.0/security-groups", s.user, verbs{"GET": s.noSecurityGroups})
+	}
 	if s.Identity != nil {
 		mux.Handle("/identity", s.Identity)
 		mux.Handle("/identity/", s.Identity)
@@ -113,6 +127,15 @@ func (s *server) routes(mux *http.ServeMux) {
 		s.serve(mux, "/agent/v1/watch", s.agent, verbs{"GET": s.watch})
 		s.serve(mux, "/agent/v1/reports", s.agent, verbs{"POST": s.reports})
 	}
+}
+
+// noSecurityGroups is for clients that list them to find out whether there are any. There are none, and nothing else of
+// that API exists.
+func (s *server) noSecurityGroups(c *call) error {
+	if _, err := parseParams(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, map[string][]string{"security_groups": {}})
 }
 
 // health answers 200 while the store answers.

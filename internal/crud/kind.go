@@ -20,6 +20,8 @@ type Rules[T any] struct {
 	Uniq   func(*T) string
 	Shared func(*T) bool
 	Time   func(*Op) string // how created_at and updated_at are written; nil is Op.Now
+	// Filter turns one of the kind's Filters into one that the store understands; values are never empty.
+	Filter func(ctx context.Context, r resource.Reader, name string, values []string) (resource.Filter, error)
 	// Stored runs after the row was written or, with a nil new, deleted.
 	Stored func(op *Op, old, new *T) error
 }
@@ -30,6 +32,7 @@ type Kind interface {
 	create(*Op) (resource.Row, error)
 	update(*Op, resource.Row) (resource.Row, error)
 	delete(*Op, resource.Row) error
+	filter(ctx context.Context, r resource.Reader, name string, values []string) (resource.Filter, error)
 }
 
 // Define joins a kind, its struct and its rules.
@@ -119,6 +122,13 @@ func (k *kind[T, P]) now(op *Op) string {
 		return op.Now
 	}
 	return k.rules.Time(op)
+}
+
+func (k *kind[T, P]) filter(ctx context.Context, r resource.Reader, name string, values []string) (resource.Filter, error) {
+	if k.rules.Filter == nil {
+		return resource.Filter{}, fmt.Errorf("%s has no filter %s", k.info.Name, name)
+	}
+	return k.rules.Filter(ctx, r, name, values)
 }
 
 func (k *kind[T, P]) stored(op *Op, before, after *T) error {

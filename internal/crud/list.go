@@ -3,6 +3,7 @@ package crud
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"culvert/internal/identity"
 	"culvert/internal/resource"
@@ -11,7 +12,14 @@ import (
 // List is what a list request asks for. Query.Kind and its project are set by the service.
 type List struct {
 	resource.Query
+	Named  []Filter // further filters
 	Fields []string
+}
+
+// Filter is one of the Kind's Filters with the values that were asked for.
+type Filter struct {
+	Name   string
+	Values []string
 }
 
 // Page says what lies around the rows of a limited list; all false and empty without a limit.
@@ -38,11 +46,15 @@ func (s *Service) Show(ctx context.Context, c identity.Caller, kind, id string) 
 // List appends the JSON list of the resources that the caller may see.
 func (s *Service) List(ctx context.Context, c identity.Caller, kind string, l List, dst []byte) ([]byte, Page, error) {
 	k := s.kinds[kind].Info()
+	asked := l.Filters
 	var page Page
 	if err := scope(&l.Query, c, kind); err != nil {
 		return dst, page, err
 	}
 	err := s.Store.View(ctx, func(r resource.Reader) (err error) {
+		if l.Filters, err = s.named(ctx, r, kind, asked, l.Named); err != nil {
+			return err
+		}
 		q := l.Query
 		if q.Limit > 0 {
 			q.Limit++ // one more tells whether there is a next page
@@ -60,6 +72,19 @@ func (s *Service) List(ctx context.Context, c identity.Caller, kind string, l Li
 		err = resource.Errorf(400, "BadRequest", "Bad marker request: '%s' is not the id of %s.", l.Marker, k.Title)
 	}
 	return dst, page, err
+}
+
+// named adds the filters that only the kind's rules understand.
+func (s *Service) named(ctx context.Context, r resource.Reader, kind string, filters []resource.Filter, named []Filter) ([]resource.Filter, error) {
+	out := slices.Clone(filters)
+	for _, n := range named {
+		f, err := s.kinds[kind].filter(ctx, r, n.Name, n.Values)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
 }
 
 // scope narrows a query to what the caller may see.

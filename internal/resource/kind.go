@@ -20,6 +20,7 @@ type Kind struct {
 	NotFound string // error type
 	InUse    string // error type
 	Attrs    []*Attr
+	Filters  []string // of lists, besides the attributes that can be filtered; the kind's rules know what they mean
 
 	byName map[string]*Attr
 	secret *Attr

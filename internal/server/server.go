@@ -128,7 +128,7 @@ func (s *Server) wire(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Quotas: s.VPN, Gateways: s.VPN,
+	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Quotas: s.VPN, ConnectionTags: s.VPN, VPCs: top, CORSOrigins: c.CORSOrigins, Gateways: s.VPN,
 		AgentToken: s.AgentToken, Log: c.Log, PublicURL: c.PublicURL, PageLimit: c.PageLimit})
 	return err
 }

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,41 +10,65 @@ import (
 	"culvert/internal/resource"
 )
 
-// Filters translates the list filters that are not about one scalar attribute into a filter of ids: `tags` (all of them,
-// separated by commas), `fixed_ips` of ports (subnet_id=… and ip_address=…, all of them). ok is false for any other name:
-// such a filter is the caller's to judge.
+// filterNames are the list filters of a kind that are not about one scalar attribute.
+func filterNames(kind string) []string {
+	names := []string{"tags", "tags-any", "not-tags", "not-tags-any"}
+	if kind == kindPort {
+		names = append(names, "fixed_ips")
+	}
+	return names
+}
+
+// filter is the crud.Rules.Filter of a kind.
+func (t *Topology) filter(kind string) func(context.Context, resource.Reader, string, []string) (resource.Filter, error) {
+	return func(ctx context.Context, r resource.Reader, name string, values []string) (resource.Filter, error) {
+		f, ok, err := t.Filters(ctx, r, kind, name, values)
+		if err == nil && !ok {
+			err = fmt.Errorf("%s has no filter %s", kind, name)
+		}
+		return f, err
+	}
+}
+
+// Filters translates the filters of filterNames into a filter of ids. The tags of one value are separated by commas: `tags`
+// wants all of them, `tags-any` one, and with `not-` before it exactly the others are meant; several values are alternatives.
+// `fixed_ips` of ports is subnet_id=… and ip_address=…, all of them. ok is false for any other name.
 func (t *Topology) Filters(ctx context.Context, r resource.Reader, kind, name string, values []string) (f resource.Filter, ok bool, err error) {
+	if t.info[kind] == nil || !slices.Contains(filterNames(kind), name) {
+		return f, false, nil
+	}
 	var ids []string
-	switch {
-	case t.info[kind] == nil:
-		return f, false, nil
-	case name == "tags":
-		ids, err = taggedIDs(ctx, r, kind, values)
-	case name == "fixed_ips" && kind == kindPort:
+	if name == "fixed_ips" {
 		ids, err = addressedIDs(ctx, r, values)
-	default:
-		return f, false, nil
+	} else {
+		ids, err = taggedIDs(ctx, r, kind, name, values)
 	}
 	return anyOf("id", ids)[0], true, err
 }
 
-// taggedIDs are the ids of the resources that have every tag of any of the values.
-func taggedIDs(ctx context.Context, r resource.Reader, kind string, values []string) (ids []string, err error) {
+// taggedIDs are the ids of the resources that a filter by tags wants.
+func taggedIDs(ctx context.Context, r resource.Reader, kind, filter string, values []string) (ids []string, err error) {
 	type doc struct {
 		ID string `json:"id"`
 		Tagged
 	}
+	base, not := strings.CutPrefix(filter, "not-")
 	all, err := crud.LoadAll[doc](ctx, r, resource.Query{Kind: kind})
 	for _, d := range all {
-		for _, v := range values {
-			missing := slices.ContainsFunc(strings.Split(v, ","), func(tag string) bool { return !slices.Contains(d.Tags, tag) })
-			if !missing {
-				ids = append(ids, d.ID)
-				break
-			}
+		hit := slices.ContainsFunc(values, func(v string) bool { return d.carries(strings.Split(v, ","), base == "tags-any") })
+		if hit != not {
+			ids = append(ids, d.ID)
 		}
 	}
 	return ids, err
+}
+
+// carries says whether it has all of the tags, or any of them.
+func (g *Tagged) carries(tags []string, any bool) bool {
+	if any {
+		return slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(g.Tags, tag) })
+	}
+	return !slices.ContainsFunc(tags, func(tag string) bool { return !slices.Contains(g.Tags, tag) })
 }
 
 // addressedIDs are the ids of the ports of which one address has all that the values say.

@@ -36,6 +36,7 @@ const (
 
 func (t *Topology) networkRules() crud.Rules[Network] {
 	return crud.Rules[Network]{
+		Filter: t.filter(kindNetwork),
 		Time:   now,
 		Create: t.createNetwork,
 		Update: t.updateNetwork,

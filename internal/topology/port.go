@@ -79,6 +79,7 @@ func (p *Port) uniq() string { return p.NetworkID + " " + p.MAC }
 
 func (t *Topology) portRules() crud.Rules[Port] {
 	return crud.Rules[Port]{
+		Filter: t.filter(kindPort),
 		Time:   now,
 		Create: t.createPort,
 		Update: t.updatePort,

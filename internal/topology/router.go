@@ -28,7 +28,8 @@ type Router struct {
 
 func (t *Topology) routerRules() crud.Rules[Router] {
 	return crud.Rules[Router]{
-		Time: now,
+		Filter: t.filter(kindRouter),
+		Time:   now,
 		Create: func(op *crud.Op, r *Router) error {
 			r.Status = "ACTIVE"
 			return t.planGateway(op, r, nil)

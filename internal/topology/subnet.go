@@ -37,6 +37,7 @@ type Route struct {
 
 func (t *Topology) subnetRules() crud.Rules[Subnet] {
 	return crud.Rules[Subnet]{
+		Filter: t.filter(kindSubnet),
 		Time:   now,
 		Create: t.createSubnet,
 		Update: t.updateSubnet,

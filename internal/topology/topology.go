@@ -72,7 +72,7 @@ func New(c Config) (*Topology, error) {
 		{kindPort, "ports", "Port", Port{}},
 	} {
 		info := &resource.Kind{Name: k.name, Plural: k.plural, Path: k.plural, Title: k.title,
-			NotFound: k.title + "NotFound", InUse: k.title + "InUse"}
+			NotFound: k.title + "NotFound", InUse: k.title + "InUse", Filters: filterNames(k.name)}
 		if err := info.Parse(k.proto, resource.Options{Rules: rules()}); err != nil {
 			return nil, fmt.Errorf("topology: %w", err)
 		}

@@ -26,6 +26,7 @@ type Connection struct {
 	AdminStateUp   bool     `json:"admin_state_up" api:"post put" rule:"bool" default:"true"`
 	Status         string   `json:"status" api:"sort" rule:"string"`
 	StatusReason   *Reason  `json:"status_reason" api:"null" rule:"string"`
+	Tags           Tags     `json:"tags" rule:"strings"`
 }
 
 // DPD is dead peer detection (api-contract section 8, "DPD facts").

@@ -31,6 +31,8 @@ func chapters() map[string]func(*server.Config) {
 		"specs":          plain,
 		"quotas":         func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 2} },
 		"bulk":           func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 4} },
+		"connectiontags": plain,
+		"network":        plain,
 	}
 }
 
@@ -40,7 +42,7 @@ type engine struct {
 	database func(*testing.T) string
 }
 
-// TestBothEngines runs every transcript, the lists and the watch on SQLite and on PostgreSQL: the same answers, to the byte.
+// TestBothEngines runs every transcript, the lists, the watch and the quotas on SQLite and on PostgreSQL: the same answers, to the byte.
 // With -update the transcripts are written, from SQLite's answers.
 func TestBothEngines(t *testing.T) {
 	engines := []engine{{"sqlite", func(*testing.T) string { return "" }}}
@@ -58,5 +60,7 @@ func TestBothEngines(t *testing.T) {
 		}
 		t.Run(e.name+"/every_list", func(t *testing.T) { t.Parallel(); everyList(t, e.database(t)) })
 		t.Run(e.name+"/open_watch", func(t *testing.T) { t.Parallel(); openWatches(t, e.database(t)) })
+		t.Run(e.name+"/quota_under_concurrency", func(t *testing.T) { t.Parallel(); quotaUnderConcurrency(t, e.database(t)) })
+		t.Run(e.name+"/quota_and_a_counter", func(t *testing.T) { t.Parallel(); quotaAgreesWithACounter(t, e.database(t)) })
 	}
 }

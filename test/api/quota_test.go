@@ -10,7 +10,6 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/server"
-	"culvert/internal/store/pgtest"
 	"culvert/internal/vpntest"
 
 	"pgregory.net/rapid"
@@ -18,36 +17,27 @@ import (
 
 const ikePolicies = "/v2.0/vpn/ikepolicies"
 
-// onBothEngines runs a test on SQLite and on PostgreSQL.
-func onBothEngines(t *testing.T, test func(t *testing.T, database string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, "") })
-	cluster := pgtest.StartCluster(t)
-	t.Run("postgres", func(t *testing.T) { test(t, cluster.Database(t)) })
-}
-
 // Fifty creates at once against a limit of seven: seven are made, whether they come alone or in lists.
-func TestQuotaUnderConcurrency(t *testing.T) {
-	onBothEngines(t, func(t *testing.T, database string) {
-		srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 7} }})
-		one := client.Object{"ikepolicy": client.Object{}}
-		if got := atOnce(t, srv.As("member"), 50, func(int) any { return one }); got[201] != 7 || got[409] != 43 {
-			t.Errorf("alone: %v, want 7 times 201 and 43 times 409", got)
+func quotaUnderConcurrency(t *testing.T, database string) {
+	srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 7} }})
+	one := client.Object{"ikepolicy": client.Object{}}
+	if got := atOnce(t, srv.As("member"), 50, func(int) any { return one }); got[201] != 7 || got[409] != 43 {
+		t.Errorf("alone: %v, want 7 times 201 and 43 times 409", got)
+	}
+	pair := client.Object{"ikepolicies": []any{client.Object{}, client.Object{}}}
+	got := atOnce(t, srv.As("stranger"), 50, func(i int) any {
+		if i%2 == 0 {
+			return pair
 		}
-		pair := client.Object{"ikepolicies": []any{client.Object{}, client.Object{}}}
-		got := atOnce(t, srv.As("stranger"), 50, func(i int) any {
-			if i%2 == 0 {
-				return pair
-			}
-			return one
-		})
-		// There are more than seven single ones among them: the last place is always taken.
-		if n := len(policies(t, srv.As("stranger"))); n != 7 {
-			t.Errorf("in pairs: %d policies, want 7; answers %v", n, got)
-		}
-		if got[201]+got[409] != 50 {
-			t.Errorf("in pairs: %v, want nothing but 201 and 409", got)
-		}
+		return one
 	})
+	// There are more than seven single ones among them: the last place is always taken.
+	if n := len(policies(t, srv.As("stranger"))); n != 7 {
+		t.Errorf("in pairs: %d policies, want 7; answers %v", n, got)
+	}
+	if got[201]+got[409] != 50 {
+		t.Errorf("in pairs: %v, want nothing but 201 and 409", got)
+	}
 }
 
 // atOnce posts n bodies at the same time and counts the answers by status.
@@ -94,15 +84,13 @@ func TestQuotaConfiguration(t *testing.T) {
 }
 
 // For random sequences of creates, lists of creates, deletes and changes of the limit, the server agrees with a counter.
-func TestQuotaAgreesWithACounter(t *testing.T) {
-	onBothEngines(t, func(t *testing.T, database string) {
-		srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 5} }})
-		began := time.Now()
-		rapid.Check(t, func(r *rapid.T) {
-			if time.Since(began) < 5*time.Second { // a bound on the load, not on the answer
-				runQuota(t, r, srv)
-			}
-		})
+func quotaAgreesWithACounter(t *testing.T, database string) {
+	srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 5} }})
+	began := time.Now()
+	rapid.Check(t, func(r *rapid.T) {
+		if time.Since(began) < 5*time.Second { // a bound on the load, not on the answer
+			runQuota(t, r, srv)
+		}
 	})
 }
 

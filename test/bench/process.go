@@ -97,8 +97,7 @@ func (b *bench) startCulvert(ctx context.Context, name string, args ...string) (
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(b.binary, append([]string{"server", "--data", data, "--listen", "127.0.0.1:0",
-		"--quota", "vpnservice=-1;ipsec_site_connection=-1;ikepolicy=-1;ipsecpolicy=-1;endpoint_group=-1"}, args...)...)
+	cmd := exec.Command(b.binary, append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
 	cmd.Stderr = log
 	p, err := start(cmd)
 	if err != nil {
