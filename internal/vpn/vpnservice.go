@@ -112,7 +112,11 @@ func chooseExternal(op *crud.Op, v *VPNService, r *Router, asked string) error {
 	if !op.Caller.Admin() {
 		return resource.Errorf(403, "PolicyNotAuthorized", "create_vpnservice:external_v4_ip is disallowed by policy: it needs the role admin")
 	}
-	if allowed := addresses4(r); !slices.Contains(allowed, asked) {
+	allowed := addresses4(r)
+	if len(allowed) == 0 {
+		return resource.Invalid("external_v4_ip", "the gateway of router %s has no IPv4 address, so none can be chosen", r.ID)
+	}
+	if !slices.Contains(allowed, asked) {
 		return resource.Invalid("external_v4_ip", "'%s' is not an IPv4 address of the gateway of router %s; allowed are %s", asked, r.ID, strings.Join(allowed, ", "))
 	}
 	v.ExternalV4IP = &asked
