@@ -83,6 +83,9 @@ func (s *Service) checkEndpoint(op *crud.Op, g *EndpointGroup, i int) (string, e
 	if errors.Is(err, resource.ErrNotFound) || err == nil && !op.Caller.MayRead(sub.ProjectID) {
 		return "", resource.Errorf(400, "NonExistingSubnetInEndpointGroup", "Subnet %s in endpoint group '%s' does not exist", id, g.Name)
 	}
+	if err == nil && sub.ProjectID != g.ProjectID { // an admin's group would keep the owner from deleting the subnet
+		err = resource.BadRequest("subnet %s belongs to the project '%s', not to '%s'", id, sub.ProjectID, g.ProjectID)
+	}
 	return "", err
 }
 
