@@ -45,6 +45,7 @@ func (s *server) serve(mux *http.ServeMux, pattern string, may guard, v verbs) {
 	}
 	slices.Sort(methods)
 	allow := strings.Join(methods, ", ")
+	s.note(pattern, v)
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c := &call{Context: r.Context(), w: w, r: r, trace: traceOf(r.Context())}
 		err := may(c)

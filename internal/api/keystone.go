@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"culvert/internal/identity"
+	"culvert/internal/openapi"
 	"culvert/internal/resource"
 )
 
@@ -34,7 +36,8 @@ type KeystoneConfig struct {
 // Keystone serves the part of Keystone's API v3 that Culvert's users and their clients need, below /identity.
 type Keystone struct {
 	KeystoneConfig
-	mux *http.ServeMux
+	mux   *http.ServeMux
+	table []openapi.Route
 }
 
 // NewKeystone returns the handler of /identity and everything below.
@@ -140,7 +143,11 @@ func (k *Keystone) catalogRoutes() {
 }
 
 // open serves a URI that needs no token.
-func (k *Keystone) open(pattern string, do keystoneFunc) {
+func (k *Keystone) open(pattern string, do keystoneFunc) { k.handle(pattern, openapi.Anybody, do) }
+
+func (k *Keystone) handle(pattern string, access openapi.Access, do keystoneFunc) {
+	method, path, _ := strings.Cut(pattern, " ")
+	k.table = append(k.table, openapi.Route{Method: method, Path: path, Access: access})
 	k.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c := &keystoneCall{Context: r.Context(), w: w, r: r, url: k.root(r)}
 		if err := do(c); err != nil {
@@ -151,7 +158,7 @@ func (k *Keystone) open(pattern string, do keystoneFunc) {
 
 // user serves a URI that needs a token.
 func (k *Keystone) user(pattern string, do keystoneFunc) {
-	k.open(pattern, func(c *keystoneCall) (err error) {
+	k.handle(pattern, openapi.User, func(c *keystoneCall) (err error) {
 		if c.by, err = k.Service.Validate(c, c.r.Header.Get("X-Auth-Token")); err != nil {
 			return err
 		}
@@ -160,6 +167,9 @@ func (k *Keystone) user(pattern string, do keystoneFunc) {
 		return do(c)
 	})
 }
+
+// Routes are those that are served.
+func (k *Keystone) Routes() []openapi.Route { return slices.Clone(k.table) }
 
 // Authenticate says who makes a request, by its X-Auth-Token.
 func (k *Keystone) Authenticate(r *http.Request) (identity.Caller, error) {

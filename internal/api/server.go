@@ -13,6 +13,7 @@ import (
 
 	"culvert/internal/crud"
 	"culvert/internal/identity"
+	"culvert/internal/openapi"
 	"culvert/internal/resource"
 )
 
@@ -57,6 +58,7 @@ const (
 type server struct {
 	Config
 	buffers chan []byte // see answer
+	table   []openapi.Route
 }
 
 // New returns the whole HTTP surface. The watches of agents end with the request's context: give http.Server a BaseContext

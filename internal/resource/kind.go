@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -37,6 +38,9 @@ type Attr struct {
 	Filter, Sort        bool
 	Column              Column
 	Enum                []string
+	EnumOption          bool         // Enum is a list of Options.Enums: stored values may stand in another server's
+	Spec                string       // the rule's name with its arguments, as in the tag; "" for enums and objects
+	Type                reflect.Type // of the value in the resource's struct
 	Rule                Rule
 	Sub                 []*Attr // of an object
 	path                string  // for messages: the name, behind its object's where it is inside of one
@@ -73,6 +77,24 @@ func (k *Kind) Attr(name string) *Attr { return k.byName[name] }
 
 // Secret returns the kind's sealed attribute, nil if it has none.
 func (k *Kind) Secret() *Attr { return k.secret }
+
+// Default is the value of an attribute left out on POST, as JSON writes it; an object's holds the defaults inside of it.
+// ok is false where there is none.
+func (a *Attr) Default() (v any, ok bool) {
+	if a.Sub == nil {
+		return a.fallback, a.hasDefault
+	}
+	out := map[string]any{}
+	for _, s := range a.Sub {
+		if d, has := s.Default(); has {
+			out[s.Name] = d
+		}
+	}
+	if p, is := a.fallback.(partial); is {
+		maps.Copy(out, p)
+	}
+	return out, a.hasDefault
+}
 
 // ErrNotFound is the kind's 404.
 func (k *Kind) ErrNotFound(id string) *Error {
@@ -119,7 +141,7 @@ func parseField(f reflect.StructField, o Options) (*Attr, error) {
 	if name == "" {
 		return nil, nil
 	}
-	a := &Attr{Name: name, path: name, Filter: true}
+	a := &Attr{Name: name, path: name, Filter: true, Type: f.Type}
 	for _, w := range strings.Fields(f.Tag.Get("api")) {
 		if !a.word(w) {
 			return nil, fmt.Errorf("unknown word %q in its api tag", w)
@@ -130,7 +152,7 @@ func parseField(f reflect.StructField, o Options) (*Attr, error) {
 		a.Enum = strings.Fields(e)
 	}
 	if len(a.Enum) == 1 && strings.HasPrefix(a.Enum[0], "@") {
-		a.Enum = o.Enums[a.Enum[0][1:]]
+		a.Enum, a.EnumOption = o.Enums[a.Enum[0][1:]], true
 	}
 	if err := a.parseRule(f, o); err != nil {
 		return nil, err
@@ -167,7 +189,7 @@ func (a *Attr) parseRule(f reflect.StructField, o Options) error {
 		return nil
 	}
 	rule, err := ruleNamed(f.Tag.Get("rule"), o.Rules)
-	a.Rule = rule
+	a.Rule, a.Spec = rule, f.Tag.Get("rule")
 	return err
 }
 
