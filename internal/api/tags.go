@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"culvert/internal/identity"
 	"culvert/internal/resource"
@@ -22,6 +23,7 @@ func (k *kind) tagRoutes(mux *http.ServeMux) {
 	uri := "/v2.0/" + k.Path + "/{id}/tags"
 	k.serve(mux, uri, k.user, verbs{"GET": k.showTags, "PUT": k.setTags, "DELETE": k.clearTags})
 	k.serve(mux, uri+"/{tag}", k.user, verbs{
+		"GET":    k.oneTag(k.hasTag, http.StatusNoContent),
 		"PUT":    k.oneTag(k.Tags.AddTag, http.StatusCreated),
 		"DELETE": k.oneTag(k.Tags.RemoveTag, http.StatusNoContent),
 	})
@@ -33,17 +35,32 @@ func (k *kind) showTags(c *call) error {
 	if err != nil {
 		return err
 	}
-	d, err := k.Resources.Show(c, c.caller, k.Name, id)
+	tags, err := k.tags(c, c.caller, id)
 	if err != nil {
 		return err
 	}
-	var doc struct {
-		Tags []string `json:"tags"`
+	return c.json(http.StatusOK, map[string][]string{"tags": tags})
+}
+
+func (k *kind) tags(ctx context.Context, c identity.Caller, id string) ([]string, error) {
+	d, err := k.Resources.Show(ctx, c, k.Name, id)
+	if err != nil {
+		return nil, err
 	}
+	var doc struct{ Tags []string }
 	if err := json.Unmarshal(d.Doc, &doc); err != nil {
-		return fmt.Errorf("%s %s: %w", k.Name, id, err)
+		return nil, fmt.Errorf("%s %s: %w", k.Name, id, err)
 	}
-	return c.json(http.StatusOK, doc)
+	return doc.Tags, nil
+}
+
+// hasTag is an error unless the resource has the tag.
+func (k *kind) hasTag(ctx context.Context, c identity.Caller, _, id, tag string) error {
+	tags, err := k.tags(ctx, c, id)
+	if err == nil && !slices.Contains(tags, tag) {
+		err = resource.Errorf(http.StatusNotFound, "TagNotFound", "Tag '%s' could not be found.", clip(tag))
+	}
+	return err
 }
 
 func (k *kind) setTags(c *call) error {
@@ -77,7 +94,7 @@ func (k *kind) clearTags(c *call) error {
 	return nil
 }
 
-// oneTag adds or removes the tag in the path.
+// oneTag looks for, adds or removes the tag in the path.
 func (k *kind) oneTag(do func(context.Context, identity.Caller, string, string, string) error, code int) func(*call) error {
 	return func(c *call) error {
 		id, err := k.id(c)
