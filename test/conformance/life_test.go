@@ -55,9 +55,9 @@ func exitCodes(t *testing.T, c command) {
 // life is that of one connection with all that it needs. Every name begins with the life's own.
 type life struct {
 	*openstack
-	name, external                           string
-	network, subnet, router                  string // ids
-	local, peers, ike, ipsec, service, other string
+	name, external                            string
+	network, subnet, router                   string // ids
+	local, peers, ike, ipsec, service, tunnel string
 }
 
 // named puts the life's name for every %.
@@ -167,10 +167,10 @@ func (l *life) connection() {
 		"Peer Endpoint Group ID": l.peers, "Peer Address": "203.0.113.77", "Peer ID": "203.0.113.77", "Peer CIDRs": []any{}, "Local ID": "", "MTU": 1400.0,
 		"Initiator": "bi-directional", "Route Mode": "static", "Authentication Algorithm": "psk", "Pre-shared Key": psk, "State": true, ".Status": true,
 		"Description": "", "dpd": object{"action": "restart", "interval": 15.0, "timeout": 60.0}}
-	l.other = id(l.shows(c, "vpn ipsec site connection create --vpnservice %-vpn --ikepolicy %-ike --ipsecpolicy %-ipsec --peer-address 203.0.113.77"+
+	l.tunnel = id(l.shows(c, "vpn ipsec site connection create --vpnservice %-vpn --ikepolicy %-ike --ipsecpolicy %-ipsec --peer-address 203.0.113.77"+
 		" --peer-id 203.0.113.77 --psk "+psk+" --local-endpoint-group %-local --peer-endpoint-group %-peers --mtu 1400 --dpd action=restart,interval=15,timeout=60 %-tunnel"))
 	l.does("vpn ipsec site connection set --peer-id branch.example --dpd action=hold,interval=20,timeout=90 --initiator response-only --description new %-tunnel")
-	c["ID"], c["Peer ID"], c["Initiator"], c["Description"] = l.other, "branch.example", "response-only", "new"
+	c["ID"], c["Peer ID"], c["Initiator"], c["Description"] = l.tunnel, "branch.example", "response-only", "new"
 	c["dpd"] = object{"action": "hold", "interval": 20.0, "timeout": 90.0}
 	l.shows(c, "vpn ipsec site connection show %-tunnel")
 	delete(c, "dpd") // the list has no column for it
@@ -187,8 +187,8 @@ func (l *life) reads(o *openstack) {
 	r.lists(object{"ID": l.ike, "Name": l.name + "-ike"}, "vpn ike policy list")
 	r.lists(object{"ID": l.ipsec, "Name": l.name + "-ipsec"}, "vpn ipsec policy list")
 	r.lists(object{"ID": l.service, "Name": l.name + "-vpn"}, "vpn service list")
-	r.lists(object{"ID": l.other, "Name": l.name + "-tunnel", "Pre-shared Key": "******"}, "vpn ipsec site connection list --long")
-	r.shows(object{"ID": l.other, "Pre-shared Key": "******", "Peer ID": "branch.example"}, "vpn ipsec site connection show %-tunnel")
+	r.lists(object{"ID": l.tunnel, "Name": l.name + "-tunnel", "Pre-shared Key": "******"}, "vpn ipsec site connection list --long")
+	r.shows(object{"ID": l.tunnel, "Pre-shared Key": "******", "Peer ID": "branch.example"}, "vpn ipsec site connection show %-tunnel")
 	const no = "disallowed by policy"
 	r.refused(no, "vpn ike policy create mine")
 	r.refused(no, "vpn endpoint group create --type cidr --value 10.9.0.0/24 mine")
@@ -196,7 +196,7 @@ func (l *life) reads(o *openstack) {
 	r.refused(no, "vpn service set --disable %-vpn")
 	r.refused(no, "vpn ipsec site connection set --peer-id stolen.example %-tunnel")
 	r.refused(no, "vpn ipsec site connection delete %-tunnel")
-	l.shows(object{"ID": l.other, "Pre-shared Key": psk, "Peer ID": "branch.example"}, "vpn ipsec site connection show %-tunnel")
+	l.shows(object{"ID": l.tunnel, "Pre-shared Key": psk, "Peer ID": "branch.example"}, "vpn ipsec site connection show %-tunnel")
 }
 
 // end deletes everything and looks whether it is gone.
