@@ -18,7 +18,9 @@ import (
 	"culvert/internal/api"
 	"culvert/internal/identity"
 	"culvert/internal/keyring"
+	"culvert/internal/openapi"
 	"culvert/internal/store"
+	"culvert/internal/vpntest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -26,10 +28,12 @@ import (
 // keystone is an identity API on a real store, and the transcript of what was asked of it.
 type keystone struct {
 	testing.TB
-	api   *api.Keystone
-	first *identity.FirstAdmin
-	token string // sent as X-Auth-Token; "" sends none
-	log   bytes.Buffer
+	api *api.Keystone
+	// handler is api, checked
+	handler http.Handler
+	first   *identity.FirstAdmin
+	token   string // sent as X-Auth-Token; "" sends none
+	log     bytes.Buffer
 
 	transcript bytes.Buffer
 	names      map[string]string // random text -> placeholder
@@ -61,6 +65,11 @@ func newKeystone(t testing.TB, names ...api.CatalogName) *keystone {
 	if err != nil {
 		t.Fatal(err)
 	}
+	document, err := openapi.New(openapi.Config{Routes: k.api.Routes()}).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.handler = vpntest.CheckedBy(t, k.api, document)
 	return k
 }
 
@@ -76,7 +85,7 @@ func (k *keystone) do(method, path, body string, headers ...string) *httptest.Re
 		r.Header.Set(name, v)
 	}
 	w := httptest.NewRecorder()
-	k.api.ServeHTTP(w, r)
+	k.handler.ServeHTTP(w, r)
 	if t := w.Header().Get("X-Subject-Token"); t != "" && k.names[t] == "" {
 		k.names[t] = fmt.Sprintf("<token %d>", len(k.names))
 	}

@@ -90,6 +90,7 @@ func (s *server) routes(mux *http.ServeMux) {
 	s.serve(mux, "/", anybody, nil)
 	s.serve(mux, "/{$}", anybody, verbs{"GET": s.versions, "HEAD": s.versions})
 	s.serve(mux, "/healthz", anybody, verbs{"GET": s.health, "HEAD": s.health})
+	s.documentRoutes(mux)
 	mux.Handle("/v2.0/", s.projectRoutes())
 	s.serve(mux, "/v2.0", s.user, verbs{"GET": s.index})
 	for _, uri := range []string{"/v2.0/extensions", "/v2.0/extensions/{alias}"} {

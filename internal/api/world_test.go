@@ -19,6 +19,7 @@ import (
 
 	"culvert/internal/resource"
 	"culvert/internal/server"
+	"culvert/internal/vpntest"
 )
 
 // world is a whole server on a store of its own. Its clock stands still but for a second with every request, and its ids
@@ -53,7 +54,7 @@ func newWorld(t testing.TB, set ...func(*server.Config)) *world {
 			t.Error(err)
 		}
 	})
-	w.handler = w.srv.Handler
+	w.handler = vpntest.Checked(t, w.srv.Handler)
 	w.users()
 	w.ids.Store(0)
 	w.base = w.rev()

@@ -26,7 +26,7 @@ func (b *builder) kindOperation(k *resource.Kind, method, rest string) *Operatio
 	ops := map[string]func(*resource.Kind) *Operation{
 		"GET": b.listOperation, "POST": b.createOperation, "GET /{id}": b.showOperation, "PUT /{id}": b.updateOperation, "DELETE /{id}": b.deleteOperation,
 		"GET /{id}/tags": showTags, "PUT /{id}/tags": setTags, "DELETE /{id}/tags": clearTags,
-		"PUT /{id}/tags/{tag}": addTag, "DELETE /{id}/tags/{tag}": removeTag,
+		"GET /{id}/tags/{tag}": hasTag, "PUT /{id}/tags/{tag}": addTag, "DELETE /{id}/tags/{tag}": removeTag,
 	}
 	if k.Name == "router" {
 		ops["PUT /{id}/add_router_interface"] = routerAction("Connect the router with a subnet", "subnet_id: the interface takes the subnet's gateway address; port_id: it takes that port.")
@@ -130,6 +130,10 @@ func setTags(k *resource.Kind) *Operation {
 
 func clearTags(k *resource.Kind) *Operation {
 	return &Operation{Summary: "Remove every tag of " + withArticle(k), Responses: map[string]Object{"204": {"description": "It has no tags."}}}
+}
+
+func hasTag(k *resource.Kind) *Operation {
+	return &Operation{Summary: "Whether " + withArticle(k) + " has a tag", Responses: map[string]Object{"204": {"description": "It has the tag; 404 if not."}}}
 }
 
 func addTag(k *resource.Kind) *Operation {

@@ -121,9 +121,9 @@ func structSchema(t reflect.Type, s side) Object {
 
 // bound adds what the rule in an attribute's tag says (resource's rules; those of the packages that own a kind by their names).
 func bound(out Object, spec string, s side) {
-	f := append(strings.Fields(spec), "")
-	args := f[1 : len(f)-1]
-	switch f[0] {
+	rule, rest, _ := strings.Cut(spec, " ")
+	args := strings.Fields(rest)
+	switch rule {
 	case "string":
 		set(out, args, "maxLength")
 	case "text":
@@ -145,7 +145,7 @@ func bound(out Object, spec string, s side) {
 	case "zones", "groups", "types":
 		out["maxItems"] = 0
 	}
-	if needed := neededKeys(f[0]); needed != nil && s != answer {
+	if needed := neededKeys(rule); needed != nil && s != answer {
 		item := out
 		if items, ok := out["items"].(Object); ok {
 			item = items

@@ -26,7 +26,8 @@ type Options struct {
 	Set      func(*server.Config) // the last word on the configuration
 }
 
-// Server runs until the test ends. It fails the test if one of its secrets came into its log.
+// Server runs until the test ends. It fails the test if one of its secrets came into its log, or if an answer was not as the
+// OpenAPI document says.
 type Server struct {
 	*server.Server
 	URL        string // http://127.0.0.1:port
@@ -80,7 +81,7 @@ func Start(t testing.TB, o Options) *Server {
 // serve listens and runs until the test ends; then everything is closed in the opposite order.
 func (s *Server) serve(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	web := httptest.NewUnstartedServer(s.Handler)
+	web := httptest.NewUnstartedServer(Checked(t, s.Handler))
 	web.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	web.Start()
 	s.URL = web.URL
