@@ -166,7 +166,8 @@ func (b *builder) describe(r Route, kinds []*resource.Kind) *Operation {
 // operationID is the method and the path, in characters that every generator takes.
 func operationID(r Route) string {
 	id := strings.ToLower(r.Method)
-	for word := range strings.FieldsFuncSeq(r.Path, func(c rune) bool { return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') }) {
+	path := strings.ReplaceAll(r.Path, "{", "by/")
+	for word := range strings.FieldsFuncSeq(path, func(c rune) bool { return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') }) {
 		id += "_" + word
 	}
 	return id
