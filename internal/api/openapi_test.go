@@ -112,6 +112,34 @@ func TestNoRouteIsForgotten(t *testing.T) {
 	}
 }
 
+// The filters in the document are those that the server takes.
+func TestFiltersAreDescribed(t *testing.T) {
+	w := newWorld(t)
+	lists := 0
+	for path, item := range w.published().Paths.Map() {
+		if item.Get == nil || item.Post == nil || !strings.HasPrefix(path, "/v2.0/") || strings.Contains(path, "{") {
+			continue
+		}
+		lists++
+		described := []string{}
+		for _, p := range item.Get.Parameters {
+			if !slices.Contains([]string{"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse", "endpoint_type"}, p.Value.Name) {
+				described = append(described, p.Value.Name)
+			}
+		}
+		slices.Sort(described)
+		refusal := w.send("GET", path+"?nonsense=1", "", nil).Body.String()
+		_, taken, _ := strings.Cut(refusal, "allowed are ")
+		taken, _, _ = strings.Cut(taken, `"`)
+		if got := strings.Join(described, ", "); got != taken {
+			t.Errorf("%s: the document has the filters %s, the server %s", path, got, taken)
+		}
+	}
+	if lists != 9 {
+		t.Errorf("%d collections", lists)
+	}
+}
+
 // The examples of creates can be sent: with ids that exist in the place of the examples' they make what they say.
 func TestExamplesAreTrue(t *testing.T) {
 	w := newWorld(t)

@@ -48,7 +48,7 @@ func shownAs(k *resource.Kind) Object {
 
 func (b *builder) listOperation(k *resource.Kind) *Operation {
 	schema := Object{"type": "object", "required": []string{k.Plural}, "properties": Object{k.Plural: list(shownAs(k)), k.Plural + "_links": list(ref("link"))}}
-	op := &Operation{Summary: "List " + many(k), Responses: map[string]Object{"200": jsonAnswer("Those that the token may see; with limit, also where the pages around are.", schema)}}
+	op := &Operation{Summary: "List " + many(word(k)), Responses: map[string]Object{"200": jsonAnswer("Those that the token may see; with limit, also where the pages around are.", schema)}}
 	var sortable, all []string
 	for _, a := range k.Attrs {
 		all = append(all, a.Name)
@@ -66,6 +66,9 @@ func (b *builder) listOperation(k *resource.Kind) *Operation {
 			op.Parameters = append(op.Parameters, queryParameter(a.Name, "Only those whose "+a.Name+" is this; given again: or this.", list(text())))
 		}
 	}
+	for _, name := range k.Filters {
+		op.Parameters = append(op.Parameters, queryParameter(name, filterWords(name), list(text())))
+	}
 	if k.Name == "endpoint_group" {
 		op.Parameters = append(op.Parameters, queryParameter("endpoint_type", "The same as type, under the name that openstacksdk sends.", list(text())))
 	}
@@ -82,7 +85,7 @@ func (b *builder) createOperation(k *resource.Kind) *Operation {
 		Summary:     "Create " + withArticle(k),
 		Description: fmt.Sprintf("Or, with a list below %s, up to %d at once: all of them or none.", k.Plural, b.BulkLimit),
 		RequestBody: jsonBody(Object{"oneOf": []Object{closed(Object{k.Name: in}), closed(Object{k.Plural: bulk})}}, Object{k.Name: request}),
-		Responses:   map[string]Object{"201": jsonAnswer("Made.", Object{"oneOf": []Object{one, some}}), "409": response("Conflict")},
+		Responses:   map[string]Object{"201": jsonAnswer("Made.", Object{"oneOf": []Object{one, some}}), "404": response("NotFound"), "409": response("Conflict")},
 		request:     Object{k.Name: request}, answer: Object{k.Name: b.exampleAnswer(k)},
 	}
 }
@@ -95,7 +98,7 @@ func (b *builder) showOperation(k *resource.Kind) *Operation {
 	return &Operation{
 		Summary:    "Show " + withArticle(k),
 		Parameters: []Object{queryParameter("fields", "Answer these attributes alone; may be given again.", manyOf(all))},
-		Responses:  map[string]Object{"200": jsonAnswer("The "+k.Title+".", closed(Object{k.Name: shownAs(k)}))},
+		Responses:  map[string]Object{"200": jsonAnswer("The "+word(k)+".", closed(Object{k.Name: shownAs(k)}))},
 		answer:     Object{k.Name: b.exampleAnswer(k)},
 	}
 }
@@ -156,19 +159,27 @@ func routerAction(summary, words string) func(*resource.Kind) *Operation {
 	}
 }
 
-func many(k *resource.Kind) string {
-	if base, ok := strings.CutSuffix(k.Title, "y"); ok {
+func many(title string) string {
+	if base, ok := strings.CutSuffix(title, "y"); ok {
 		return base + "ies"
 	}
-	return k.Title + "s"
+	return title + "s"
+}
+
+// word is the kind's title as it stands in a sentence: abbreviations keep their capitals.
+func word(k *resource.Kind) string {
+	if second := k.Title[1]; second >= 'A' && second <= 'Z' {
+		return k.Title
+	}
+	return strings.ToLower(k.Title[:1]) + k.Title[1:]
 }
 
 // withArticle is the kind's title with its article.
 func withArticle(k *resource.Kind) string {
-	if strings.ContainsRune("AEIOU", rune(k.Title[0])) {
-		return "an " + k.Title
+	if strings.ContainsRune("AEIOUaeiou", rune(k.Title[0])) {
+		return "an " + word(k)
 	}
-	return "a " + k.Title
+	return "a " + word(k)
 }
 
 func manyOf(names []string) Object { return list(Object{"type": "string", "enum": names}) }

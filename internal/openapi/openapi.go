@@ -120,7 +120,11 @@ func (d *Document) JSON() ([]byte, error) {
 
 func (b *builder) chapter(name, text string, k *resource.Kind) {
 	b.doc.Tags = append(b.doc.Tags, Tag{name, text})
-	b.doc.sections = append(b.doc.sections, section{Tag: Tag{name, text}, kind: k})
+	title := strings.ToUpper(name[:1]) + name[1:]
+	if k != nil {
+		title = many(k.Title)
+	}
+	b.doc.sections = append(b.doc.sections, section{Tag: Tag{name, text}, Title: title, kind: k})
 }
 
 // route puts one route into the document.

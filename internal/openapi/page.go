@@ -18,6 +18,7 @@ var files embed.FS
 // section is one chapter of the page.
 type section struct {
 	Tag
+	Title      string
 	kind       *resource.Kind // nil: no kind's
 	Operations []shownOperation
 	Attributes []shownAttribute
@@ -109,7 +110,7 @@ func shownAttributes(owner, prefix string, attrs []*resource.Attr) (out []shownA
 	for _, a := range attrs {
 		schema := attrSchema(owner, a, onPost)
 		row := shownAttribute{Name: prefix + a.Name, Type: typeWords(schema), Allowed: allowedWords(schema), Given: givenWords(a), Words: attrWords(owner, a.Name)}
-		if v, ok := a.Default(); ok {
+		if v, ok := defaultOf(a); ok {
 			b, err := json.Marshal(v)
 			if err == nil {
 				row.Default = string(b)
@@ -122,16 +123,18 @@ func shownAttributes(owner, prefix string, attrs []*resource.Attr) (out []shownA
 }
 
 func typeWords(schema Object) string {
-	switch t := schema["type"].(type) {
-	case []string:
-		return strings.Join(t, " or ")
-	case string:
-		if items, ok := schema["items"].(Object); ok {
-			return "list of " + typeWords(items) + "s"
-		}
-		return t
+	types, ok := schema["type"].([]string)
+	if !ok {
+		one, _ := schema["type"].(string)
+		types = []string{one}
 	}
-	return ""
+	words := slices.Clone(types)
+	for i, t := range words {
+		if items, ok := schema["items"].(Object); ok && t == "array" {
+			words[i] = "list of " + typeWords(items) + "s"
+		}
+	}
+	return strings.Join(words, " or ")
 }
 
 func allowedWords(schema Object) string {
@@ -139,8 +142,8 @@ func allowedWords(schema Object) string {
 	if e, ok := schema["enum"]; ok {
 		parts = append(parts, strings.Trim(strings.ReplaceAll(fmt.Sprint(e), "<nil>", "null"), "[]"))
 	}
-	if f, ok := schema["format"].(string); ok {
-		parts = append(parts, f)
+	if schema["format"] == "uuid" {
+		parts = append(parts, "a UUID")
 	}
 	for _, bounds := range [][3]string{{"minimum", "maximum", ""}, {"minLength", "maxLength", " characters"}, {"minItems", "maxItems", " items"}} {
 		low, has := schema[bounds[0]]

@@ -69,7 +69,7 @@ func attrSchema(owner string, a *resource.Attr, s side) Object {
 	if text := attrWords(owner, a.Name); text != "" {
 		out["description"] = text
 	}
-	if v, ok := a.Default(); ok && s == onPost {
+	if v, ok := defaultOf(a); ok && s == onPost {
 		out["default"] = plain(v)
 		if a.Const {
 			out["const"] = plain(v)
@@ -79,6 +79,14 @@ func attrSchema(owner string, a *resource.Attr, s side) Object {
 		out["readOnly"] = true
 	}
 	return out
+}
+
+// defaultOf is the attribute's, but for the two that the token fills in.
+func defaultOf(a *resource.Attr) (any, bool) {
+	if a.Name == "project_id" || a.Name == "tenant_id" {
+		return nil, false
+	}
+	return a.Default()
 }
 
 // typeSchema describes a Go type as encoding/json writes it.

@@ -98,6 +98,15 @@ func ownWords() map[string]string {
 	}
 }
 
+// filterWords says what a filter does that is no attribute's.
+func filterWords(name string) string {
+	return map[string]string{
+		"tags": "Only those with all of these tags, separated by commas.", "tags-any": "Only those with any of these tags, separated by commas.",
+		"not-tags": "Not those with all of these tags, separated by commas.", "not-tags-any": "Not those with any of these tags, separated by commas.",
+		"fixed_ips": "Only ports with such an address: subnet_id= or ip_address= and a value; given again: and this.",
+	}[name]
+}
+
 // pathWords says what the names in braces are.
 func pathWords() map[string]string {
 	return map[string]string{

@@ -73,6 +73,27 @@ func text(k *resource.Kind, in resource.Attrs, err error, start *gadget) string 
 	return string(b)
 }
 
+func TestDefault(t *testing.T) {
+	k := gadgetKind(t, "neutron")
+	got := map[string]any{}
+	for _, a := range k.Attrs {
+		if v, ok := a.Default(); ok {
+			got[a.Name] = v
+		}
+	}
+	b, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"description":"","fixed":"only","limits":{"units":"seconds","value":7200},"mode":"old","name":"","owner":null,"parts":[],"project_id":"","size":5,"tenant_id":"","up":true}`
+	if string(b) != want {
+		t.Errorf("%s, want %s", b, want)
+	}
+	if a := k.Attr("needed"); a.Spec != "text 1 10" || a.EnumOption || !k.Attr("mode").EnumOption || k.Attr("fixed").EnumOption {
+		t.Errorf("%+v", a)
+	}
+}
+
 const plain = `{"Mode":"main","Size":5,"Up":true,"Owner":null,"Parts":[],"Fixed":"only","Needed":"x","Limits":{"units":"seconds","value":7200}}`
 
 func TestPost(t *testing.T) {

@@ -24,7 +24,7 @@ type Connection struct {
 	PeerEPGroupID  *string  `json:"peer_ep_group_id" api:"post put null" rule:"uuid" default:"null"`
 	PeerCIDRs      []string `json:"peer_cidrs" api:"post put null" rule:"cidrs" default:"[]"`
 	AdminStateUp   bool     `json:"admin_state_up" api:"post put" rule:"bool" default:"true"`
-	Status         string   `json:"status" api:"sort" rule:"string"`
+	Status         string   `json:"status" api:"sort" enum:"ACTIVE DOWN ERROR PENDING_CREATE PENDING_UPDATE"`
 	StatusReason   *Reason  `json:"status_reason" api:"null" rule:"string"`
 	Tags           Tags     `json:"tags" rule:"strings"`
 }

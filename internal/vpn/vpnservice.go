@@ -19,7 +19,7 @@ type VPNService struct {
 	AdminStateUp bool    `json:"admin_state_up" api:"post put" rule:"bool" default:"true"`
 	ExternalV4IP *string `json:"external_v4_ip" api:"post null" rule:"ip" default:"null"`
 	ExternalV6IP *string `json:"external_v6_ip" api:"null" rule:"ip"`
-	Status       string  `json:"status" api:"sort" rule:"string"`
+	Status       string  `json:"status" api:"sort" enum:"ACTIVE DOWN ERROR PENDING_CREATE PENDING_UPDATE"`
 	StatusReason *Reason `json:"status_reason" api:"null" rule:"string"`
 }
 
