@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"culvert/internal/crud"
@@ -82,8 +83,16 @@ func serviceStatus(op *crud.Op, v *VPNService, router *Router, r Report) (string
 	return Active, nil
 }
 
+// reportConnections leaves alone what is not on the report's router: its revision says nothing of them.
 func (s *Service) reportConnections(op *crud.Op, services []string, r Report) error {
 	for _, c := range r.Connections {
+		known, _, err := crud.Load[Connection](op, op.Tx, KindConnection, c.ID)
+		if errors.Is(err, resource.ErrNotFound) || err == nil && !slices.Contains(services, known.VPNServiceID) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
 		status, why := Down, c.Reason
 		switch c.State {
 		case StateUp:
