@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"culvert/internal/crud"
 	"culvert/internal/resource"
@@ -35,6 +37,7 @@ func (s *Service) Report(ctx context.Context, reports []Report) error {
 }
 
 func (s *Service) report(op *crud.Op, r Report) error {
+	r = r.clean()
 	services, err := crud.LoadAll[VPNService](op, op.Tx, by(KindService, "router_id", r.Router))
 	if err != nil {
 		return err
@@ -55,6 +58,38 @@ func (s *Service) report(op *crud.Op, r Report) error {
 		}
 	}
 	return s.reportConnections(op, ids, r)
+}
+
+// maxReason bounds each text of a reason, in characters.
+const maxReason = 1000
+
+// clean is the report with reasons that can be stored: texts of charon and of the peer come from outside.
+func (r Report) clean() Report {
+	r.Reason = r.Reason.clean()
+	r.Connections = slices.Clone(r.Connections)
+	for i := range r.Connections {
+		r.Connections[i].Reason = r.Connections[i].Reason.clean()
+	}
+	return r
+}
+
+func (r *Reason) clean() *Reason {
+	if r == nil {
+		return nil
+	}
+	out := *r
+	for _, text := range []*string{&out.Code, &out.Side, &out.Phase, &out.Summary, &out.Hint, &out.FirstSeen, &out.LastSeen} {
+		*text = strings.Map(func(c rune) rune {
+			if unicode.IsControl(c) {
+				return unicode.ReplacementChar
+			}
+			return c
+		}, *text)
+		if c := []rune(*text); len(c) > maxReason {
+			*text = string(c[:maxReason]) + "…"
+		}
+	}
+	return &out
 }
 
 // confirmRemoval forgets a router whose VPN the gateway has taken away (api-contract D9).

@@ -27,8 +27,34 @@ func (m *machine) tick(t *rapid.T) {
 
 func (m *machine) create(t *rapid.T) {
 	m.tick(t)
-	c, kind := m.who(t), kindOf(t)
+	c := m.who(t)
+	kind := m.possible(t, c)
 	m.createOne(t, c, kind, m.post(t, c, kind))
+}
+
+// possible draws a kind to make one of; mostly one whose parts there are.
+func (m *machine) possible(t *rapid.T, c caller) string {
+	kind := kindOf(t)
+	if kind != "ipsec_site_connection" || chance(t, "without parts", 5) {
+		return kind
+	}
+	for _, part := range []string{"vpnservice", "ikepolicy", "ipsecpolicy"} {
+		if len(m.s.of(part, func(r row) bool { return c.role == "admin" || r.project() == c.project })) == 0 {
+			return part
+		}
+	}
+	return kind
+}
+
+// near is mostly somebody of the project.
+func (m *machine) near(t *rapid.T, project string) caller {
+	if chance(t, "anybody", 30) {
+		return m.who(t)
+	}
+	if project == m.project["away"] {
+		return m.callers[3]
+	}
+	return m.callers[1]
 }
 
 func (m *machine) createOne(t *rapid.T, c caller, kind string, b sent) string {
@@ -59,10 +85,11 @@ func (m *machine) made(t *rapid.T, r row, id any) {
 // bulk is many of one kind at once: all, or none (contract 9).
 func (m *machine) bulk(t *rapid.T) {
 	m.tick(t)
-	c, kind := m.who(t), kindOf(t)
+	c := m.who(t)
+	kind := m.possible(t, c)
 	var bodies []sent
 	var list []any
-	for range rapid.IntRange(1, 3).Draw(t, "many") {
+	for range 1 + even(t, "many", 3) {
 		b := m.post(t, c, kind)
 		bodies, list = append(bodies, b), append(list, b.json())
 	}
@@ -111,13 +138,20 @@ func (s *state) createAll(c caller, kind string, bodies []sent) (rows []row, no 
 	return rows, nil
 }
 
-// item draws something to ask for.
+// item draws something to ask for, mostly something that there is.
 func (m *machine) item(t *rapid.T) (kind, id, project string) {
 	kind = kindOf(t)
 	rows := m.s.of(kind, nil)
-	if len(rows) == 0 || chance(t, "none", 6) {
+	if chance(t, "none", 5) {
 		others := append(append([]string{unknownID, m.lan}, m.s.dead...), sorted(m.s.rows)...)
 		return kind, pick(t, "id", others), m.project["home"]
+	}
+	if len(rows) == 0 {
+		if len(m.s.rows) == 0 {
+			return kind, unknownID, m.project["home"]
+		}
+		r := m.s.rows[pick(t, "id", sorted(m.s.rows))]
+		return r.kind, r.id(), r.project()
 	}
 	r := m.s.rows[pick(t, "id", ids(rows))]
 	return kind, r.id(), r.project()
@@ -138,7 +172,7 @@ func (m *machine) match(t *rapid.T, id string) (header []string, rev *int64) {
 func (m *machine) update(t *rapid.T) {
 	m.tick(t)
 	kind, id, project := m.item(t)
-	c := m.who(t)
+	c := m.near(t, project)
 	b := m.put(t, kind, project)
 	header, match := m.match(t, id)
 	r, ch, no := m.s.update(c, kind, id, b, match)
@@ -153,8 +187,8 @@ func (m *machine) update(t *rapid.T) {
 
 func (m *machine) remove(t *rapid.T) {
 	m.tick(t)
-	kind, id, _ := m.item(t)
-	c := m.who(t)
+	kind, id, project := m.item(t)
+	c := m.near(t, project)
 	header, match := m.match(t, id)
 	ch, no := m.s.remove(c, kind, id, match)
 	_, answer := m.ask(t, c.name, "DELETE", "/v2.0/"+collection[kind]+"/"+id, nil, header...)
@@ -165,8 +199,8 @@ func (m *machine) remove(t *rapid.T) {
 }
 
 func (m *machine) show(t *rapid.T) {
-	kind, id, _ := m.item(t)
-	c := m.who(t)
+	kind, id, project := m.item(t)
+	c := m.near(t, project)
 	r, no := m.s.target(caller{c.name, "admin", ""}, kind, id, nil) // who may only read gets no 403
 	if no == nil && !c.sees(r.project()) {
 		no = refuse(notFound(kind))

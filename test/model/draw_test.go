@@ -11,21 +11,30 @@ import (
 
 const unknownID = "99999999-9999-4999-8999-999999999999"
 
-func pick[T any](t *rapid.T, label string, from []T) T { return rapid.SampledFrom(from).Draw(t, label) }
+// even draws a number below n, each as likely as the others; rapid's own prefer small ones.
+func even(t *rapid.T, label string, n int) int {
+	return rapid.Custom(func(t *rapid.T) int {
+		sum := 0
+		for range 10 {
+			sum *= 2
+			if rapid.Bool().Draw(t, "bit") {
+				sum++
+			}
+		}
+		return sum * n >> 10
+	}).Draw(t, label)
+}
 
-// chance is true n times of a hundred. (An IntRange would not be: it prefers small numbers.)
-func chance(t *rapid.T, label string, n int) bool { return pick(t, label, hundred) >= 100-n }
+func pick[T any](t *rapid.T, label string, from []T) T { return from[even(t, label, len(from))] }
 
-var hundred = slices.Collect(func(yield func(int) bool) {
-	for i := 0; i < 100 && yield(i); i++ {
-	}
-})
+// chance is true n times of a hundred.
+func chance(t *rapid.T, label string, n int) bool { return even(t, label, 100) >= 100-n }
 
 // reference draws an id for an attribute that names something of a kind: mostly what is in the project, sometimes another
 // project's, what is no more, what never was, or something of another kind.
 func (m *machine) reference(t *rapid.T, kind, project string) string {
 	in := func(r row) bool { return r.project() == project }
-	if chance(t, "elsewhere", 12) {
+	if chance(t, "elsewhere", 5) {
 		in = nil
 	}
 	named := []string{}
@@ -45,7 +54,7 @@ func (m *machine) reference(t *rapid.T, kind, project string) string {
 	default:
 		named = ids(m.s.of(kind, in))
 	}
-	if len(named) == 0 || chance(t, "wrong", 3) {
+	if len(named) == 0 || chance(t, "wrong", 2) {
 		named = append(append([]string{unknownID}, m.s.dead...), sorted(m.s.routers)...)
 	}
 	return pick(t, kind, named)
@@ -74,6 +83,10 @@ func refers(attr string) string {
 func (m *machine) legal(t *rapid.T, kind string, a attribute, project string, sofar map[string]value) value {
 	if ref := refers(a.name); ref != "" {
 		id := m.reference(t, ref, project)
+		if side, ok := map[string]string{"local_ep_group_id": "subnet", "peer_ep_group_id": "cidr"}[a.name]; ok && chance(t, "right type", 85) {
+			right := m.s.of("endpoint_group", func(r row) bool { return r.project() == project && r.doc["type"] == side })
+			id = pick(t, side+" group", append(ids(right), id))
+		}
 		return value{sent: id, kept: id}
 	}
 	if a.name == "endpoints" && sofar["type"].sent == "subnet" {
@@ -91,10 +104,10 @@ func (m *machine) legal(t *rapid.T, kind string, a attribute, project string, so
 
 func (m *machine) subnets(t *rapid.T, project string) value {
 	list := []any{}
-	for range rapid.IntRange(0, 2).Draw(t, "subnets") {
+	for range 1 + even(t, "subnets", 2) {
 		list = append(list, m.reference(t, "subnet", project))
 	}
-	if len(list) == 0 || chance(t, "more", 5) {
+	if chance(t, "more", 8) {
 		list = append(list, pick(t, "odd", []any{"banana", unknownID, m.lan}))
 	}
 	return value{sent: list, kept: list}
@@ -188,7 +201,7 @@ func (m *machine) spoil(t *rapid.T, kind string, b *sent, post bool) {
 		return
 	}
 	all := schema(kind)
-	a := all[pick(t, "attribute", hundred)%len(all)]
+	a := pick(t, "attribute", all)
 	switch wrong := refuse("400 HTTPBadRequest"); pick(t, "how", []string{"unknown", "not allowed", "missing", "null", "value", "value"}) {
 	case "unknown":
 		b.attrs[pick(t, "key", []string{"interval", "peer_cidr", "order_id", "", "Name", "phase_1_negotiation_mode"})] = value{sent: 1}
@@ -220,7 +233,7 @@ func (m *machine) spoil(t *rapid.T, kind string, b *sent, post bool) {
 func (m *machine) query(t *rapid.T, kind string) (out []param) {
 	add := func(name, value string) { out = append(out, param{name, value}) }
 	known := append(ids(m.s.of(kind, nil)), "")
-	for range rapid.IntRange(0, 2).Draw(t, "filters") {
+	for range even(t, "filters", 3) {
 		name := pick(t, "filter", append([]string{"id", "name", "name", "project_id", "revision_number", "created_at", "psk", "nonsense"}, attributes(kind)...))
 		v := text(m.s.rows[pick(t, "of", known)].doc[name])
 		if chance(t, "odd value", 15) {
@@ -228,7 +241,7 @@ func (m *machine) query(t *rapid.T, kind string) (out []param) {
 		}
 		add(name, v)
 	}
-	for range rapid.IntRange(0, 2).Draw(t, "keys") {
+	for range even(t, "keys", 3) {
 		add("sort_key", pick(t, "sort", []string{"id", "name", "name", "status", "created_at", "updated_at", "tenant_id", "router_id", "psk", "mtu"}))
 		if !chance(t, "lone", 4) {
 			add("sort_dir", pick(t, "dir", []string{"asc", "desc"}))

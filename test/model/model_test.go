@@ -57,21 +57,20 @@ func TestSequences(t *testing.T) {
 				m.s, s.rev = s, m.rev()
 				defer m.sweep()
 				m.begin(t)
-				t.Repeat(m.actions())
+				t.Repeat(map[string]func(*rapid.T){"step": m.step})
 			})
 			t.Logf("%d sequences, %d calls: %s", sequences, m.calls, m.summary())
 		})
 	}
 }
 
-func (m *machine) actions() map[string]func(*rapid.T) {
-	return map[string]func(*rapid.T){
-		"create": m.create, "create 2": m.create, "create 3": m.create, "bulk": m.bulk,
-		"update": m.update, "update 2": m.update, "update 3": m.update, "delete": m.remove,
-		"show": m.show, "list": m.list, "list 2": m.list, "by name": m.byName, "malformed": m.malformed,
-		"report": m.gatewayReports, "report 2": m.gatewayReports,
-		"gateway": m.gateway, "switch": m.switched, "attach": m.attach, "detach": m.detach, "delete subnet": m.deleteSubnet,
-	}
+// step is one call; the more of a sort, the more often it stands here.
+func (m *machine) step(t *rapid.T) {
+	pick(t, "call", []func(*rapid.T){
+		m.create, m.create, m.create, m.create, m.bulk, m.update, m.update, m.update, m.update, m.remove,
+		m.list, m.list, m.list, m.show, m.gatewayReports, m.gatewayReports, m.gatewayReports,
+		pick(t, "seldom", []func(*rapid.T){m.byName, m.malformed, m.gateway, m.switched, m.attach, m.detach, m.deleteSubnet}),
+	})(t)
 }
 
 // begin makes what connections need, in most sequences: chance alone seldom does.
@@ -80,23 +79,34 @@ func (m *machine) begin(t *rapid.T) {
 	if chance(t, "empty", 15) {
 		return
 	}
-	member := m.callers[1]
+	c := m.callers[1]
 	make := func(kind string, attrs object) string {
 		b := sent{attrs: map[string]value{}}
 		for name, v := range attrs {
 			b.attrs[name] = value{sent: v, kept: v}
 		}
-		return m.createOne(t, member, kind, b)
+		return m.createOne(t, c, kind, b)
 	}
 	ike, esp := make("ikepolicy", object{}), make("ipsecpolicy", object{"name": "hq"})
 	legacy := make("vpnservice", object{"router_id": m.routers["router"], "subnet_id": sorted(m.s.routers[m.routers["router"]].subnets)[0]})
-	make("vpnservice", object{"router_id": m.routers[pick(t, "on", []string{"router", "router4", "bare"})]})
-	for _, subnet := range sorted(m.s.routers[m.routers["router"]].subnets)[:2] {
-		make("endpoint_group", object{"type": "subnet", "endpoints": []any{subnet}})
+	router := pick(t, "on", []string{"router", "router", "router4", "bare"})
+	grouped := make("vpnservice", object{"router_id": m.routers[router]})
+	local := ""
+	for _, subnet := range sorted(m.s.routers[m.routers[router]].subnets)[:1] {
+		local = make("endpoint_group", object{"type": "subnet", "endpoints": []any{subnet}})
 	}
-	make("endpoint_group", object{"type": "cidr", "endpoints": []any{"192.168.40.0/24"}})
-	if chance(t, "connected", 70) {
-		make("ipsec_site_connection", object{"vpnservice_id": legacy, "ikepolicy_id": ike, "ipsecpolicy_id": esp, "peer_address": "198.51.100.7", "peer_id": "branch", "psk": "kT7-wq2Lz9_Xm", "peer_cidrs": []any{"192.168.41.0/24"}})
+	peer := make("endpoint_group", object{"type": "cidr", "endpoints": []any{"192.168.40.0/24"}})
+	conn := object{"ikepolicy_id": ike, "ipsecpolicy_id": esp, "peer_address": "198.51.100.7", "peer_id": "branch", "psk": "kT7-wq2Lz9_Xm"}
+	if chance(t, "connected", 60) {
+		make("ipsec_site_connection", merged(conn, object{"vpnservice_id": legacy, "peer_cidrs": []any{"192.168.41.0/24"}}))
+	}
+	if chance(t, "connected by groups", 60) {
+		make("ipsec_site_connection", merged(conn, object{"vpnservice_id": grouped, "local_ep_group_id": local, "peer_ep_group_id": peer}))
+	}
+	if c = m.callers[3]; chance(t, "both", 40) {
+		make("ikepolicy", object{})
+		make("ipsecpolicy", object{})
+		make("vpnservice", object{"router_id": m.routers["away"], "subnet_id": sorted(m.s.routers[m.routers["away"]].subnets)[0]})
 	}
 }
 

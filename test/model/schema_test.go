@@ -121,7 +121,7 @@ func schema(kind string) []attribute {
 
 // Section 7.2 and 8.3.
 func connectionSchema() []attribute {
-	ids := join(as("branch", "10.0.0.1", "user@example.net", "@fqdn.example.net", "key id 7", long), bad(`a"b`, "a'b", "a\nb", long+"x", 7, []any{}))
+	ids := join(as("branch", "branch", "branch", "10.0.0.1", "user@example.net", "@fqdn.example.net", "key id 7", long), bad(`a"b`, "a'b", "a\nb", long+"x", 7, []any{}))
 	key := strings.Repeat("k", 128)
 	return []attribute{
 		{name: "vpnservice_id", typ: "text", post: true, required: true, values: bad("banana")},
@@ -130,7 +130,7 @@ func connectionSchema() []attribute {
 		{name: "peer_address", typ: "text", post: true, put: true, required: true, values: join(peerValues(), bad(5, strings.Repeat("a", 251), "a\nb"))},
 		{name: "peer_id", typ: "text", post: true, put: true, required: true, values: join(ids, bad(""))},
 		{name: "local_id", typ: "text", post: true, put: true, fallback: "", values: join(ids, as(""))},
-		{name: "psk", typ: "secret", post: true, put: true, required: true, values: join(as("kT7-wq2Lz9_Xm", "another-key", key, `q"u\o<t>&e*`),
+		{name: "psk", typ: "secret", post: true, put: true, required: true, values: join(as("kT7-wq2Lz9_Xm", "kT7-wq2Lz9_Xm", "kT7-wq2Lz9_Xm", "another-key", key, `q"u\o<t>&e*`),
 			bad("short", key+"k", "with a blank", "what?why", "******", "*********", "schlüssel", "tab\tbed", 123456, []any{"kT7-wq2Lz9_Xm"}, ""))},
 		{name: "auth_mode", typ: "text", post: true, constant: true, fallback: "psk", values: join(as("psk"), bad("rsa", 1))},
 		{name: "route_mode", typ: "text", post: true, constant: true, fallback: "static", values: join(as("static"), bad("dynamic"))},
