@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ var plural = map[string]string{"ikepolicy": "ikepolicies", "ipsecpolicy": "ipsec
 type machine struct {
 	tb      testing.TB
 	srv     *vpntest.Server
+	handler http.Handler // the server's, with every answer held against its OpenAPI document
 	s       *state
 	project map[string]string // ids by name
 	callers []caller
@@ -61,7 +63,7 @@ func (m *machine) ask(t *rapid.T, who, method, path string, body any, header ...
 		r.Header.Set(header[i], header[i+1])
 	}
 	rec := httptest.NewRecorder()
-	m.srv.Handler.ServeHTTP(rec, r)
+	m.handler.ServeHTTP(rec, r)
 	m.calls++
 	if rec.Body.Len() > 0 {
 		if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil {
@@ -137,7 +139,7 @@ func plain(v any) (out any) {
 // lay makes the topology, once for a server. In home: $router with IPv4 and IPv6 outside and lan, lan_b, lan6; $router4 with
 // IPv4 alone and lan4; $bare without a gateway and with bare_lan; and a subnet on no router. In away: $away with away_lan.
 func lay(t testing.TB, srv *vpntest.Server) *machine {
-	m := &machine{tb: t, srv: srv, project: map[string]string{"home": srv.Home, "away": srv.Away}, routers: map[string]string{}, tally: map[string]int{}}
+	m := &machine{tb: t, srv: srv, handler: vpntest.Checked(t, srv.Handler), project: map[string]string{"home": srv.Home, "away": srv.Away}, routers: map[string]string{}, tally: map[string]int{}}
 	m.callers = []caller{{"admin", "admin", srv.As("admin").Project}, {"member", "member", srv.Home}, {"reader", "reader", srv.Home}, {"stranger", "member", srv.Away}, {"visitor", "reader", srv.Away}}
 	for _, c := range m.callers {
 		srv.As(c.name)

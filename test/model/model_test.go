@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -35,9 +37,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start is a server with small quotas, on which nothing that is pending ends by itself.
-func start(t testing.TB, database string) *vpntest.Server {
+// start is a server with small quotas, on which nothing that is pending ends by itself. Its log goes to vpntest, or to log.
+func start(t testing.TB, database string, log io.Writer) *vpntest.Server {
 	return vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) {
+		if log != nil {
+			c.Log = slog.New(slog.NewTextHandler(log, nil))
+		}
 		c.PendingDeadline = 10000 * time.Hour
 		c.TokenLifetime = 10000 * time.Hour
 		c.Quotas = map[string]int64{"ikepolicy": 4, "ipsecpolicy": 4, "vpnservice": 5, "endpoint_group": 7, "ipsec_site_connection": 5}
@@ -48,7 +53,7 @@ func start(t testing.TB, database string) *vpntest.Server {
 func TestSequences(t *testing.T) {
 	for name, database := range map[string]func(*testing.T) string{"sqlite": func(*testing.T) string { return "" }, "postgres": func(t *testing.T) string { return pgtest.Start(t) }} {
 		t.Run(name, func(t *testing.T) {
-			m := lay(t, start(t, database(t)))
+			m := lay(t, start(t, database(t), nil))
 			base := *m.s.clone()
 			sequences := 0
 			rapid.Check(t, func(t *rapid.T) {

@@ -33,12 +33,13 @@ type answer struct {
 type wire struct {
 	*testing.T
 	srv      *vpntest.Server
+	handler  http.Handler // the server's, with every answer held against its OpenAPI document
 	received map[string]*bytes.Buffer
 	calls    int
 }
 
 func newWire(t *testing.T, srv *vpntest.Server) *wire {
-	return &wire{T: t, srv: srv, received: map[string]*bytes.Buffer{}}
+	return &wire{T: t, srv: srv, handler: vpntest.Checked(t, srv.Handler), received: map[string]*bytes.Buffer{}}
 }
 
 // do sends a request whose answer must be a JSON object or empty; body is nil, raw text, or what becomes JSON.
@@ -63,7 +64,7 @@ func (w *wire) send(c caller, method, path string, body any, header http.Header)
 		r.Header.Set("X-Auth-Token", c.token)
 	}
 	rec := httptest.NewRecorder()
-	w.srv.Handler.ServeHTTP(rec, r)
+	w.handler.ServeHTTP(rec, r)
 	resp := rec.Result()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
