@@ -66,6 +66,23 @@ func tagOperations(item string) []operation {
 	}
 }
 
+// otcTags are OTC's calls of api-contract section 9; the project is in the URI.
+func otcTags() []operation {
+	const all = "/v2.0/$project/ipsec-site-connections"
+	tag := client.Object{"key": "colour", "value": "red"}
+	one := func(string) any { return client.Object{"tag": tag} }
+	many := func(string) any { return client.Object{"action": "create", "tags": []any{tag}} }
+	count := func(string) any { return client.Object{"action": "count", "tags": []any{}} }
+	return []operation{
+		{"OTC tags: add", "POST", all + "/$id/tags", one, true},
+		{"OTC tags: list", "GET", all + "/$id/tags", nil, false},
+		{"OTC tags: change", "POST", all + "/$id/tags/action", many, true},
+		{"OTC tags: remove", "DELETE", all + "/$id/tags/colour", nil, true},
+		{"OTC tags: of the project", "GET", all + "/tags", nil, false},
+		{"OTC tags: count", "POST", all + "/resource_instances/action", count, false},
+	}
+}
+
 // special are the operations that one kind alone has.
 func (w *world) special(k kind, item string) []operation {
 	sub := func(string) any { return client.Object{"subnet_id": w.made["home subnet"]} }
@@ -90,13 +107,13 @@ func (w *world) special(k kind, item string) []operation {
 			return client.Object{k.name: client.Object{"type": "subnet", "endpoints": []string{w.made[project+" subnet"]}}}
 		}, false}}
 	case "ipsec_site_connection":
-		return []operation{
+		return append(otcTags(), []operation{
 			{"filter by psk", "GET", "/v2.0/" + k.path + "?psk=x", nil, false},
 			{"sort by psk", "GET", "/v2.0/" + k.path + "?sort_key=psk&sort_dir=asc", nil, false},
 			{"show the psk alone", "GET", item + "?fields=psk", nil, false},
 			{"list the psk alone", "GET", "/v2.0/" + k.path + "?project_id=$project&fields=psk", nil, false},
 			{"update the psk", "PUT", item, func(string) any { return client.Object{k.name: client.Object{"psk": "new-key-1234"}} }, true},
-		}
+		}...)
 	}
 	return nil
 }
@@ -151,6 +168,9 @@ func (w *world) line(a answer, k kind) string {
 			out += fmt.Sprintf(" of %s", one["project_id"])
 		}
 		out += pskOf(one)
+	}
+	if n, ok := a.doc["total_count"]; ok {
+		out += fmt.Sprint(" total ", n)
 	}
 	if tags, ok := a.doc["tags"].([]any); ok {
 		out += fmt.Sprint(" tags ", tags)
