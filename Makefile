@@ -10,8 +10,9 @@ export CGO_ENABLED = 0
 build: ## one static binary
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
 
+LISTEN ?= 127.0.0.1:9696
 run: deps build ## the all-in-one server with a demo tunnel, until Ctrl-C
-	exec $(BIN) demo --data var/demo --listen 127.0.0.1:9696
+	exec $(BIN) demo --data var/demo --listen $(LISTEN)
 
 test: deps-test lint ## everything: both store engines, real charon, real tunnels, the binary itself, suites of others
 	$(GO) build -trimpath -o $(BIN) .

@@ -11,7 +11,7 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/gateway"
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 )
 
 // Config is what a demo needs: a client of a running server with a gateway on this machine.
@@ -25,8 +25,8 @@ type Config struct {
 type Demo struct {
 	Config
 	start  time.Time
-	branch *gatewaytest.Branch
-	hq     *gatewaytest.Host
+	branch *lab.Branch
+	hq     *lab.Host
 	// ids of what was made
 	wan, lan, lanSubnet, router, service, connection string
 	external                                         string // the router's outer address
@@ -110,13 +110,13 @@ func (d *Demo) makeService(ctx context.Context) (said string, err error) {
 }
 
 func (d *Demo) startHQ(ctx context.Context) (said string, err error) {
-	d.hq, err = gatewaytest.StartHost(ctx, gatewaytest.HostConfig{Name: hqNamespace, Bridge: gateway.BridgeName(d.lan),
+	d.hq, err = lab.StartHost(ctx, lab.HostConfig{Name: hqNamespace, Bridge: gateway.BridgeName(d.lan),
 		Address: []netip.Prefix{inNet(hqHost, hqCIDR)}, Gateway: []netip.Addr{netip.MustParsePrefix(hqCIDR).Addr().Next()}})
 	return hqHost + " in namespace " + hqNamespace, err
 }
 
 func (d *Demo) startBranch(ctx context.Context) (said string, err error) {
-	d.branch, err = gatewaytest.StartBranch(ctx, gatewaytest.Config{Name: branchNamespace, Bridge: gateway.BridgeName(d.wan),
+	d.branch, err = lab.StartBranch(ctx, lab.Config{Name: branchNamespace, Bridge: gateway.BridgeName(d.wan),
 		Address: []netip.Prefix{inNet(branchIP, outerCIDR)}, LAN: []netip.Addr{addr(branchHost)}, RunDir: d.RunDir, Swanctl: branchConf(d.external)})
 	return branchIP + " in namespace " + branchNamespace, err
 }
@@ -156,7 +156,7 @@ func (d *Demo) pingIn(ctx context.Context) (string, error) {
 	return pinged(d.branch.Ping(ctx, addr(branchHost), addr(hqHost), 5, 50*time.Millisecond))
 }
 
-func pinged(r gatewaytest.PingResult, err error) (string, error) {
+func pinged(r lab.PingResult, err error) (string, error) {
 	if err == nil && r.Lost() > 0 {
 		err = fmt.Errorf("packets were lost: %s", r)
 	}
@@ -191,5 +191,5 @@ func (d *Demo) Close() error {
 
 // Sweep takes away what a demo left that was killed.
 func Sweep(runDir string) error {
-	return gatewaytest.Sweep(runDir, branchNamespace, hqNamespace)
+	return lab.Sweep(runDir, branchNamespace, hqNamespace)
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 	"culvert/internal/vici"
 	"culvert/internal/vpn"
 )
@@ -249,9 +249,9 @@ func (f *fixture) spis(router, id string) string {
 	return strings.Join(out, "; ")
 }
 
-func startBranch(t *testing.T, cfg gatewaytest.Config) *gatewaytest.Branch {
+func startBranch(t *testing.T, cfg lab.Config) *lab.Branch {
 	t.Helper()
-	b, err := gatewaytest.StartBranch(t.Context(), cfg)
+	b, err := lab.StartBranch(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,9 +268,9 @@ func startBranch(t *testing.T, cfg gatewaytest.Config) *gatewaytest.Branch {
 	return b
 }
 
-func startHost(t *testing.T, cfg gatewaytest.HostConfig) *gatewaytest.Host {
+func startHost(t *testing.T, cfg lab.HostConfig) *lab.Host {
 	t.Helper()
-	h, err := gatewaytest.StartHost(t.Context(), cfg)
+	h, err := lab.StartHost(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 	"culvert/internal/vpn"
 )
 
@@ -47,13 +47,13 @@ func TestTunnelIPv6(t *testing.T) {
 	swanctl := strings.NewReplacer("192.0.2.2", "2001:db8::2", "192.0.2.1", "2001:db8::1",
 		"local {", "local {\n      id = east@example.com", "remote {", "remote {\n      id = west.example.com").
 		Replace(branchSwanctl(testPSK, child("net", "2001:db8:2::/64", "2001:db8:1::/64")))
-	branch := startBranch(t, gatewaytest.Config{Name: "b-aaaaaab2", Bridge: BridgeName(spec.External.Network), Address: prefixes("2001:db8::2/64"),
+	branch := startBranch(t, lab.Config{Name: "b-aaaaaab2", Bridge: BridgeName(spec.External.Network), Address: prefixes("2001:db8::2/64"),
 		LAN: addrs("2001:db8:2::1"), RunDir: tempDir(t), Swanctl: swanctl})
-	host := startHost(t, gatewaytest.HostConfig{Name: "h-aaaaaab2", Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("2001:db8:1::10/64"), Gateway: addrs("2001:db8:1::1")})
+	host := startHost(t, lab.HostConfig{Name: "h-aaaaaab2", Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("2001:db8:1::10/64"), Gateway: addrs("2001:db8:1::1")})
 	f := newFixture(t, runDir)
 	f.set(spec)
 	f.awaitUp(router, "c1")
-	for _, h := range []*gatewaytest.Host{host, branch.Host} {
+	for _, h := range []*lab.Host{host, branch.Host} {
 		from, to := addrs("2001:db8:1::10")[0], addrs("2001:db8:2::1")[0]
 		if h == branch.Host {
 			from, to = to, from
@@ -68,7 +68,7 @@ func TestTunnelIPv6(t *testing.T) {
 func TestNoPlaintext(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "aaaaaab3-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
-	startHost(t, gatewaytest.HostConfig{
+	startHost(t, lab.HostConfig{
 		Name: "x-aaaaaab3", Bridge: BridgeName(testSpec(s.router).External.Network),
 		Address: prefixes("192.0.2.254/24", "10.2.0.1/32", "203.0.113.5/32"), Gateway: addrs("192.0.2.1"),
 	})
@@ -109,7 +109,7 @@ func TestNoPacketLost(t *testing.T) {
 	b.Peer = prefixes("10.3.0.0/24")
 	s.set(testSpec(s.router, a))
 	s.awaitUp(s.router, "c1")
-	result := make(chan gatewaytest.PingResult, 1)
+	result := make(chan lab.PingResult, 1)
 	go func() {
 		got, err := s.host.Ping(t.Context(), addrs("10.1.0.10")[0], addrs("10.2.0.1")[0], 150, 10*time.Millisecond)
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 	"culvert/internal/vpn"
 )
 
@@ -18,8 +18,8 @@ import (
 type site struct {
 	*fixture
 	router string
-	branch *gatewaytest.Branch
-	host   *gatewaytest.Host
+	branch *lab.Branch
+	host   *lab.Host
 }
 
 var (
@@ -34,11 +34,11 @@ func newSite(t *testing.T, router, swanctl string) *site {
 	removeAfter(t, runDir, router)
 	s := &site{router: router}
 	spec := testSpec(router)
-	s.branch = startBranch(t, gatewaytest.Config{
+	s.branch = startBranch(t, lab.Config{
 		Name: "b-" + router[:8], Bridge: BridgeName(spec.External.Network), Address: prefixes("192.0.2.2/24"),
 		LAN: addrs("10.2.0.1", "10.3.0.1"), RunDir: tempDir(t), Swanctl: swanctl,
 	})
-	s.host = startHost(t, gatewaytest.HostConfig{
+	s.host = startHost(t, lab.HostConfig{
 		Name: "h-" + router[:8], Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("10.1.0.10/24"), Gateway: addrs("10.1.0.1"),
 	})
 	s.fixture = newFixture(t, runDir)
@@ -51,7 +51,7 @@ func (s *site) ping(lan string) {
 	s.answers(lan)
 	there, here := netip.MustParseAddr(lan), netip.MustParseAddr("10.1.0.10")
 	for _, p := range []struct {
-		host     *gatewaytest.Host
+		host     *lab.Host
 		from, to netip.Addr
 	}{{s.host, here, there}, {s.branch.Host, there, here}} {
 		got, err := p.host.Ping(s.t.Context(), p.from, p.to, 3, 5*time.Millisecond)

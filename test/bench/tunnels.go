@@ -16,7 +16,7 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/gateway"
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 	"culvert/internal/vici"
 )
 
@@ -97,7 +97,7 @@ func lockRunDir() (unlock func() error, err error) {
 func (b *bench) sweep() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	err := gatewaytest.Sweep(runDir, rawName, peerName)
+	err := lab.Sweep(runDir, rawName, peerName)
 	if out, e := exec.CommandContext(ctx, b.binary, "gateway", "down", "--run-dir", runDir+"/gw").CombinedOutput(); e != nil {
 		err = errors.Join(err, fmt.Errorf("gateway down: %w: %s", e, bytes.TrimSpace(out)))
 	}
@@ -110,7 +110,7 @@ type scene struct {
 	*caller
 	connection []byte // the body of the POST
 
-	peer, rawBranch *gatewaytest.Branch
+	peer, rawBranch *lab.Branch
 	peerVICI, raw   *vici.Conn
 }
 
@@ -121,12 +121,12 @@ func (s *scene) build(ctx context.Context) error {
 		return err
 	}
 	bridge := gateway.BridgeName(wan)
-	s.peer, err = gatewaytest.StartBranch(ctx, gatewaytest.Config{Name: peerName, Bridge: bridge, Address: onOuter(peerIP),
+	s.peer, err = lab.StartBranch(ctx, lab.Config{Name: peerName, Bridge: bridge, Address: onOuter(peerIP),
 		LAN: []netip.Addr{netip.MustParseAddr(peerHost)}, RunDir: runDir, Swanctl: peerConf(outer)})
 	if err != nil {
 		return err
 	}
-	s.rawBranch, err = gatewaytest.StartBranch(ctx, gatewaytest.Config{Name: rawName, Bridge: bridge, Address: onOuter(rawIP),
+	s.rawBranch, err = lab.StartBranch(ctx, lab.Config{Name: rawName, Bridge: bridge, Address: onOuter(rawIP),
 		LAN: []netip.Addr{netip.MustParseAddr(rawHost)}, RunDir: runDir})
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (s *scene) close() error {
 			errs = append(errs, c.Close())
 		}
 	}
-	for _, b := range []*gatewaytest.Branch{s.rawBranch, s.peer} {
+	for _, b := range []*lab.Branch{s.rawBranch, s.peer} {
 		if b != nil {
 			errs = append(errs, b.Close())
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"culvert/internal/client"
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 )
 
 func TestDeleteLeavesNothing(t *testing.T) {
@@ -102,7 +102,7 @@ func (s *site) output1(args ...string) string {
 }
 
 // contains tells whether the branch's list of SAs has a text.
-func contains(t *testing.T, b *gatewaytest.Branch, text string) bool {
+func contains(t *testing.T, b *lab.Branch, text string) bool {
 	t.Helper()
 	sas, err := b.ListSAs(t.Context())
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 )
 
 // ping sends packets both ways through the tunnel; none may be lost.
@@ -17,7 +17,7 @@ func (c *tunnel) ping() {
 func (c *tunnel) pingTo(remote string) {
 	c.s.t.Helper()
 	for _, p := range []struct {
-		host     *gatewaytest.Host
+		host     *lab.Host
 		from, to string
 	}{{c.s.hq, hqHost, remote}, {c.branch.Host, remote, hqHost}} {
 		got, err := p.host.Ping(c.s.t.Context(), addr(p.from), addr(p.to), 5, 5*time.Millisecond)
@@ -41,7 +41,7 @@ type pinging struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
-	result gatewaytest.PingResult
+	result lab.PingResult
 	err    error
 }
 
@@ -63,7 +63,7 @@ func (p *pinging) end() {
 }
 
 // stop ends the series and answers what it came to.
-func (p *pinging) stop() gatewaytest.PingResult {
+func (p *pinging) stop() lab.PingResult {
 	p.t.Helper()
 	p.end()
 	if p.err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/gateway"
-	"culvert/internal/gateway/gatewaytest"
+	"culvert/internal/lab"
 )
 
 // The addresses of a site. Each test has links of its own, so they are the same in all.
@@ -31,7 +31,7 @@ const (
 type site struct {
 	*server
 	wan, lan, subnet, router, service, external string
-	hq                                          *gatewaytest.Host
+	hq                                          *lab.Host
 }
 
 // newSite starts a server and lays a site on it.
@@ -71,7 +71,7 @@ func (s *site) layService() {
 
 func (s *site) startHQ(bridge string) {
 	s.t.Helper()
-	hq, err := gatewaytest.StartHost(s.t.Context(), gatewaytest.HostConfig{Name: "hq" + tag(s.t), Bridge: bridge,
+	hq, err := lab.StartHost(s.t.Context(), lab.HostConfig{Name: "hq" + tag(s.t), Bridge: bridge,
 		Address: []netip.Prefix{netip.MustParsePrefix(hqHost + "/24")}, Gateway: []netip.Addr{addr("10.10.0.1")}})
 	if err != nil {
 		s.t.Fatal(err)
@@ -126,7 +126,7 @@ func (s *site) routerFile(name string) string {
 type tunnel struct {
 	s                                   *site
 	id, ike, ipsec, local, peer, remote string // remote is the branch's address within its network
-	branch                              *gatewaytest.Branch
+	branch                              *lab.Branch
 }
 
 // office is what a branch has written into its swanctl.conf.
@@ -198,12 +198,12 @@ const secondChild = `
       }`
 
 // startBranch starts a branch office and shows its side after a failure.
-func (s *site) startBranch(o office) *gatewaytest.Branch {
+func (s *site) startBranch(o office) *lab.Branch {
 	s.t.Helper()
 	if o.bridge == "" {
 		o.bridge = bridgeOf(s.wan)
 	}
-	b, err := gatewaytest.StartBranch(s.t.Context(), gatewaytest.Config{Name: fmt.Sprintf("b%d%s", o.n, tag(s.t)), Bridge: o.bridge,
+	b, err := lab.StartBranch(s.t.Context(), lab.Config{Name: fmt.Sprintf("b%d%s", o.n, tag(s.t)), Bridge: o.bridge,
 		Address: []netip.Prefix{netip.PrefixFrom(addr(o.address()), 24)}, LAN: []netip.Addr{addr(firstOf(network(o.n))), addr(firstOf(secondNetwork(o.n)))},
 		RunDir: "/run/e2e/" + tag(s.t), Swanctl: o.conf(s.external)})
 	if err != nil {

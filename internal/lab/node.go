@@ -1,7 +1,7 @@
-// Package gatewaytest gives tests and the demo the other side of a gateway: a branch office that nobody manages (plain
+// Package lab gives tests and the demo the other side of a gateway: a branch office that nobody manages (plain
 // strongSwan with a hand-written swanctl.conf, driven by swanctl) and plain hosts on a network, each in a network
 // namespace of its own. It knows nothing of package gateway and may not import it, nor testing: the demo uses it too.
-package gatewaytest
+package lab
 
 import (
 	"bytes"
