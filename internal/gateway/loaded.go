@@ -43,6 +43,52 @@ func readLoaded(f folder) (*loaded, error) {
 	return l, nil
 }
 
+// changes are what a Spec asks of charon.
+type changes struct {
+	gone []string  // to be unloaded
+	load []loading // new, or other than what charon has
+	same []string
+}
+
+// loading is one connection that charon is to be given.
+type loading struct {
+	cfg   *connConfig
+	want  digest
+	renew bool // charon may have an SA of it by another agreement
+}
+
+func (l *loaded) compare(wanted []*connConfig) (c changes) {
+	ids := make(map[string]bool, len(wanted))
+	for _, cfg := range wanted {
+		ids[cfg.id] = true
+		want := l.digest(cfg)
+		have, known := l.Conns[cfg.id]
+		if known && have == want {
+			c.same = append(c.same, cfg.id)
+		} else {
+			c.load = append(c.load, loading{cfg, want, known && have.SA != want.SA})
+		}
+	}
+	for id := range l.Conns {
+		if !ids[id] {
+			c.gone = append(c.gone, id)
+		}
+	}
+	return c
+}
+
+// doubt notes, before charon is told anything, that nobody knows what it has of these connections: an error, a timeout
+// or our own end in between must not leave the old note standing.
+func (l *loaded) doubt(c changes) error {
+	for _, id := range c.gone {
+		l.Conns[id] = digest{}
+	}
+	for _, one := range c.load {
+		l.Conns[one.cfg.id] = digest{}
+	}
+	return l.write()
+}
+
 func (l *loaded) write() error {
 	text, err := json.Marshal(l)
 	if err == nil {

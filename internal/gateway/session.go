@@ -97,21 +97,12 @@ func (s *session) callLoosely(ctx context.Context, command string, in *vici.Mess
 	return err
 }
 
-// load gives charon a connection, the key first. It answers whether the SA, where there is one, must be made anew.
-func (s *session) load(ctx context.Context, c *connConfig) (changed, renew bool, err error) {
-	want := s.loaded.digest(c)
-	have, known := s.loaded.Conns[c.id]
-	if known && have == want {
-		return false, false, nil
+// load gives charon a connection, the key first.
+func (s *session) load(ctx context.Context, c loading) error {
+	if err := s.call(ctx, "load-shared", c.cfg.shared); err != nil {
+		return err
 	}
-	if err := s.call(ctx, "load-shared", c.shared); err != nil {
-		return true, false, err
-	}
-	if err := s.call(ctx, "load-conn", c.conn); err != nil {
-		return true, false, err
-	}
-	s.loaded.Conns[c.id] = want
-	return true, known && have.SA != want.SA, nil
+	return s.call(ctx, "load-conn", c.cfg.conn)
 }
 
 // unload takes a connection out of charon, its SAs with a DELETE to the peer, and its key. First the configuration, so

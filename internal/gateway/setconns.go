@@ -12,31 +12,17 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	wanted := r.plan(spec)
-	ids := make(map[string]bool, len(wanted))
-	for _, c := range wanted {
-		ids[c.id] = true
-	}
-	changed := false
-	for id := range s.loaded.Conns {
-		if !ids[id] {
-			if err := s.unload(ctx, id); err != nil {
-				return err
-			}
-			changed = true
-		}
-	}
-	for _, cfg := range wanted {
-		did, err := r.loadOne(ctx, s, cfg)
-		if err != nil {
+	todo := s.loaded.compare(r.plan(spec))
+	if len(todo.gone)+len(todo.load) > 0 {
+		if err := s.loaded.doubt(todo); err != nil {
 			return err
 		}
-		changed = changed || did
-	}
-	if changed {
-		if err := s.loaded.write(); err != nil {
+		if err := errors.Join(r.change(ctx, s, todo), s.loaded.write()); err != nil {
 			return err
 		}
+	}
+	for _, id := range todo.same {
+		r.loadedOne(id, false)
 	}
 	if fresh {
 		sas, err := s.sas(ctx, "")
@@ -100,25 +86,40 @@ func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, siblings []vpn.Co
 	return cfg, "", vpn.Reason{}
 }
 
-// loadOne loads a connection where charon has it not, or otherwise. What is negotiated with the peer makes the SA
-// follow: it is ended, and initiated anew. Anything else leaves the SA alone.
-func (r *router) loadOne(ctx context.Context, s *session, cfg *connConfig) (changed bool, err error) {
-	changed, renew, err := s.load(ctx, cfg)
-	if refused := (*vici.CommandError)(nil); errors.As(err, &refused) {
-		r.refused(cfg.id, refused)
-		return true, s.unload(ctx, cfg.id)
-	}
-	if err != nil {
-		return true, err
-	}
-	if renew {
-		r.renewing(cfg.id)
-		if err := s.terminate(ctx, cfg.id); err != nil {
-			return true, err
+func (r *router) change(ctx context.Context, s *session, todo changes) error {
+	for _, id := range todo.gone {
+		if err := s.unload(ctx, id); err != nil {
+			return err
 		}
 	}
-	r.loadedOne(cfg.id, changed)
-	return changed, nil
+	for _, c := range todo.load {
+		if err := r.loadOne(ctx, s, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadOne loads a new or changed connection. What is negotiated with the peer makes the SA follow: it is ended, and
+// initiated anew. Anything else leaves the SA alone.
+func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
+	err := s.load(ctx, c)
+	if refused := (*vici.CommandError)(nil); errors.As(err, &refused) {
+		r.refused(c.cfg.id, refused)
+		return s.unload(ctx, c.cfg.id)
+	}
+	if err != nil {
+		return err
+	}
+	if c.renew {
+		r.renewing(c.cfg.id)
+		if err := s.terminate(ctx, c.cfg.id); err != nil {
+			return err
+		}
+	}
+	s.loaded.Conns[c.cfg.id] = c.want
+	r.loadedOne(c.cfg.id, true)
+	return nil
 }
 
 // families groups the connections that are to be in charon by what makes them siblings.
@@ -165,11 +166,8 @@ func (r *router) loadedOne(id string, changed bool) {
 	if c == nil {
 		return
 	}
-	unknown := c.state == "" || c.state == vpn.StateError
-	if !c.loaded && c.state != vpn.StateUp && (changed || unknown) {
-		if c.reason == nil || c.reason.Code != charonDied().Code {
-			c.waiting(r.g.now())
-		}
+	if died := c.reason != nil && c.reason.Code == charonDied().Code; !c.loaded && c.state != vpn.StateUp && !died {
+		c.waiting(r.g.now())
 	}
 	c.loaded = true
 	if changed {
