@@ -107,10 +107,10 @@ func (versionCmd) Run(e *env) error {
 	return err
 }
 
-// needRoot says in one line what a command needs.
-func needRoot(what string) error {
+// needRoot says in one line what a command needs, and what to do instead.
+func needRoot(what, instead string) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s needs root (network namespaces, nftables, strongSwan): run it as root, or try culvert server --gateway=none", what)
+	return fmt.Errorf("%s needs root (network namespaces, nftables, strongSwan): run it as root%s", what, instead)
 }

@@ -2,18 +2,14 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"os"
 	"strings"
 
 	"culvert/internal/agent"
 	"culvert/internal/gateway"
-
-	"golang.org/x/sys/unix"
 )
 
 // gatewayFlags say how a gateway meets this machine.
@@ -42,6 +38,10 @@ func (f *gatewayFlags) run(ctx context.Context, e *env, dir string, server agent
 		return err
 	}
 	defer lock.Close()
+	if f.RunDir == "" {
+		defer removeEmpty(dir)
+	}
+	e.log.Info("gateway", "run_dir", dir)
 	g, err := f.open(e, dir)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ Stopping or killing it drops no tunnel. Pre-shared keys travel from the server t
 }
 
 func (c *agentCmd) Run(e *env) error {
-	if err := needRoot("a gateway"); err != nil {
+	if err := needRoot("a gateway", ""); err != nil {
 		return err
 	}
 	token, err := os.ReadFile(c.TokenFile)
@@ -74,7 +74,7 @@ func (c *agentCmd) Run(e *env) error {
 		return fmt.Errorf("the agents' token: %w", err)
 	}
 	server := agent.NewClient(c.Server, strings.TrimSpace(string(token)), agent.ClientOptions{})
-	return c.gatewayFlags.run(e, e, runDir(c.RunDir, c.Server), server)
+	return c.gatewayFlags.run(e, e, agentDir(c.RunDir, c.Server), server)
 }
 
 type gatewayCmd struct {
@@ -83,59 +83,28 @@ type gatewayCmd struct {
 
 type downCmd struct {
 	Data   string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"The server's data folder (${default})."`
+	Server string `placeholder:"URL" help:"Of an agent: the server's address, as the agent was given it."`
 	RunDir string `env:"CULVERT_RUN_DIR" placeholder:"DIR" help:"The gateway's run folder, if it was given one."`
 }
 
 func (c *downCmd) Run(e *env) error {
-	if err := needRoot("taking tunnels down"); err != nil {
+	if err := needRoot("taking tunnels down", ""); err != nil {
 		return err
 	}
-	n, err := takeDown(e, e, runDir(c.RunDir, c.Data))
-	fmt.Fprintf(e.out, "%d routers taken away\n", n)
+	dir, asked := runDir(c.RunDir, c.Data), "--data "+c.Data
+	switch {
+	case c.RunDir != "":
+		asked = "--run-dir " + c.RunDir
+	case c.Server != "":
+		dir, asked = agentDir("", c.Server), "--server "+c.Server
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("nothing here for %s; %s", asked, runDirs())
+	}
+	n, err := takeDown(e, dir)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.out, "%s taken away\n", count(n, "router"))
 	return err
-}
-
-// takeDown removes every router that a gateway left on this machine.
-func takeDown(ctx context.Context, e *env, dir string) (int, error) {
-	lock, err := lockDir(dir)
-	if err != nil {
-		return 0, err
-	}
-	defer lock.Close()
-	g, err := gateway.New(gateway.Config{RunDir: dir, Dataplane: "auto", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return 0, err
-	}
-	routers, err := g.Routers()
-	gone := 0
-	for _, r := range routers {
-		if e := g.Remove(ctx, r); e != nil {
-			err = errors.Join(err, e)
-			continue
-		}
-		gone++
-	}
-	return gone, errors.Join(err, g.Close())
-}
-
-// lockDir keeps two gateways, or a gateway and its removal, out of one run folder. The lock is on the folder itself, so
-// that no file stays; the kernel lets go when the process ends, however it ends.
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("run folder: %w", err)
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("run folder: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("run folder %s: a running gateway uses it: stop that one first", dir)
-	}
-	return f, nil
-}
-
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:6])
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"culvert/internal/server"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 type serverCmd struct {
@@ -64,11 +64,19 @@ func catalogNames(in map[string]string) (out []api.CatalogName) {
 
 func (c *serverCmd) Run(e *env) error {
 	if c.Gateway == "local" {
-		if err := needRoot("a server with a gateway"); err != nil {
+		if err := needRoot("a server with a gateway", ", or try culvert server --gateway=none"); err != nil {
 			return err
 		}
 	}
-	return c.serve(e, e, func(_ context.Context, s *server.Server, url string) error {
+	ln, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	return c.serve(e, e, ln, func(_ context.Context, s *server.Server, url string) error {
+		if err := unmark(c.Data); err != nil {
+			return err
+		}
 		fmt.Fprintf(e.out, "Culvert serves on %s (identity: %s/identity)\n", url, url)
 		return nil
 	})
@@ -80,15 +88,10 @@ func (c *serverCmd) Run(e *env) error {
 const gcPercent = 400
 
 // serve runs the server, and with it a local gateway, until ctx ends or something fails; ready is called once it answers.
-func (c *serverCmd) serve(ctx context.Context, e *env, ready func(context.Context, *server.Server, string) error) error {
+func (c *serverCmd) serve(ctx context.Context, e *env, ln net.Listener, ready func(context.Context, *server.Server, string) error) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	ln, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.Listen, err)
-	}
-	defer ln.Close()
 	s, err := server.Open(ctx, c.config(e))
 	if err != nil {
 		return err
@@ -108,6 +111,18 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ready func(context.Contex
 	}
 	g.Go(func() error { return ready(ctx, s, url) })
 	return g.Wait()
+}
+
+// listen opens a listener, or says in one line what to do.
+func listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, fmt.Errorf("listen on %s: another process uses this address: choose another with --listen", address)
+	case err != nil:
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return ln, nil
 }
 
 // reachable is the address by which this machine reaches a listener that was asked for as listen: of one on all
@@ -141,16 +156,4 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return <-done
-}
-
-// runDir is the folder of a gateway's sockets and pid files: the asked one, or one of its own for each data folder.
-func runDir(asked, data string) string {
-	if asked != "" {
-		return asked
-	}
-	abs, err := filepath.Abs(data)
-	if err != nil {
-		abs = data
-	}
-	return filepath.Join("/run/culvert", digest(abs))
 }

@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,9 +15,84 @@ import (
 
 func TestDemo(t *testing.T) {
 	leavesNothing(t, func() {
-		d := startDemo(t, t.TempDir())
+		dir := t.TempDir()
+		d := startDemo(t, dir)
 		if code := d.end(syscall.SIGINT); code != 0 {
 			t.Errorf("after Ctrl-C the exit code is %d:\n%s", code, tail(d.output.String(), 40))
+		}
+		if left := slices.Concat(glob(t, dir+"/*"), glob(t, dir+"/var/*"), glob(t, dir+"/var/demo/*")); !slices.Equal(left, []string{dir + "/var",
+			dir + "/var/demo", dir + "/var/demo/culvert-demo", dir + "/var/demo/server.log"}) {
+			t.Errorf("after Ctrl-C there is %q", left)
+		}
+	})
+}
+
+// TestDemoTouchesNoOthersFiles gives the demo folders and files that are somebody else's.
+func TestDemoTouchesNoOthersFiles(t *testing.T) {
+	s := newSite(t)
+	c := s.newTunnel(newOffice(0), nil)
+	c.awaitActive()
+	s.end(syscall.SIGKILL)
+	home := t.TempDir()
+	letter, clouds := filepath.Join(home, "letter"), filepath.Join(t.TempDir(), "clouds.yaml")
+	for _, path := range []string{letter, clouds} {
+		if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for said, args := range map[string][]string{
+		"--data " + home + " is not a demo's folder: choose an empty one":   {"--data", home},
+		"--data " + s.data + " is not a demo's folder: choose an empty one": {"--data", s.data},
+		"--clouds " + clouds + " was not written by a demo: choose another": {"--clouds", clouds},
+	} {
+		code, out := run(t, []as{inDir(t.TempDir())}, append([]string{"demo", "--listen", s.address}, args...)...)
+		if code != 1 || !strings.Contains(out, said) || strings.Count(out, "\n") != 1 {
+			t.Errorf("demo %v: exit code %d and:\n%s\nwant 1 and one line with %q", args, code, out, said)
+		}
+	}
+	for _, path := range []string{letter, clouds} {
+		if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
+			t.Errorf("%s is now %q, %v", path, text, err)
+		}
+	}
+	c.ping()
+	s.start()
+	c.awaitActive()
+}
+
+// TestDemoFolderOfAServer makes a killed demo's folder a server's: it is no demo's any more.
+func TestDemoFolderOfAServer(t *testing.T) {
+	leavesNothing(t, func() {
+		dir := t.TempDir()
+		data := filepath.Join(dir, "var/demo")
+		startDemo(t, dir).end(syscall.SIGKILL)
+		p := launch(t, nil, "server", "--gateway=none", "--data", data, "--listen", "127.0.0.1:0")
+		p.awaitOutput("Culvert serves on", 20*time.Second)
+		p.end(syscall.SIGTERM)
+		code, out := run(t, []as{inDir(dir)}, "demo", "--listen", listen(t))
+		if code != 1 || !strings.Contains(out, "is not a demo's folder") {
+			t.Errorf("exit code %d and:\n%s", code, out)
+		}
+		startDemo(t, t.TempDir()).end(syscall.SIGINT) // takes away what the killed one left, wherever its data is
+	})
+}
+
+// TestSecondDemo is refused, and the first one goes on.
+func TestSecondDemo(t *testing.T) {
+	leavesNothing(t, func() {
+		dir := t.TempDir()
+		d := startDemo(t, dir)
+		for _, in := range []string{dir, t.TempDir()} {
+			code, out := run(t, []as{inDir(in)}, "demo", "--listen", "127.0.0.1:0")
+			if code != 1 || out != "culvert: another demo is running on this machine\n" {
+				t.Errorf("exit code %d and:\n%s", code, out)
+			}
+		}
+		if out, err := exec.Command("ip", "netns", "exec", "cvd-hq", "ping", "-c", "1", "-W", "5", "192.168.40.1").CombinedOutput(); err != nil {
+			t.Errorf("the first demo's tunnel: %v\n%s", err, out)
+		}
+		if code := d.end(syscall.SIGINT); code != 0 {
+			t.Errorf("the first demo's exit code is %d:\n%s", code, tail(d.output.String(), 40))
 		}
 	})
 }
@@ -23,7 +102,7 @@ func TestDemoKilled(t *testing.T) {
 		dir := t.TempDir()
 		startDemo(t, dir).end(syscall.SIGKILL)
 		d := startDemo(t, dir)
-		if !strings.Contains(d.output.String(), "Cleaned up after an earlier demo: 1 routers") {
+		if !strings.Contains(d.output.String(), "Cleaned up after an earlier demo: 1 router.") {
 			t.Errorf("the second demo does not say what it cleaned up:\n%s", tail(d.output.String(), 80))
 		}
 		d.end(syscall.SIGKILL)
@@ -51,10 +130,11 @@ func TestDemoWithoutItsTerminal(t *testing.T) {
 }
 
 func TestDemoOnAPortInUse(t *testing.T) {
-	s := newServer(t, "--gateway=none")
-	code, out := run(t, []as{inDir(t.TempDir())}, "demo", "--listen", s.address)
-	if code != 1 || !strings.Contains(out, s.address) {
-		t.Errorf("exit code %d and:\n%s\nwant 1 and the address", code, out)
+	s, dir := newServer(t, "--gateway=none"), t.TempDir()
+	code, out := run(t, []as{inDir(dir)}, "demo", "--listen", s.address)
+	want := "culvert: listen on " + s.address + ": another process uses this address: choose another with --listen\n"
+	if left := glob(t, dir+"/*"); code != 1 || out != want || len(left) > 0 {
+		t.Errorf("exit code %d, files %v and:\n%s\nwant 1, none and %q", code, left, out, want)
 	}
 }
 
@@ -63,7 +143,7 @@ func startDemo(t *testing.T, dir string) *process {
 	t.Helper()
 	d := launch(t, []as{inDir(dir)}, "demo", "--listen", listen(t))
 	d.awaitOutput("The tunnel stays up until Ctrl-C", 30*time.Second)
-	for _, said := range []string{"POST to ACTIVE", "5 sent, 5 received", `"status": "ACTIVE"`, "curl -s http://" + listen(t), "openstack", "var/clouds.yaml"} {
+	for _, said := range []string{"POST to ACTIVE", "5 sent, 5 received", `"status": "ACTIVE"`, "curl -s http://" + listen(t), "openstack", "culvert\" is in " + dir + "/var/clouds.yaml", "OS_CLIENT_CONFIG_FILE=" + dir + "/var/clouds.yaml"} {
 		if !strings.Contains(d.output.String(), said) {
 			t.Errorf("the demo does not say %q; it said:\n%s", said, d.output)
 		}

@@ -109,7 +109,7 @@ func TestAgentElsewhere(t *testing.T) {
 	args := []string{"agent", "--server", "http://" + s.address, "--token-file", s.data + "/agent.token", "--run-dir", "/run/culvert/" + tag(t)}
 	agent := launch(t, nil, args...)
 	t.Cleanup(func() {
-		if code, out := run(t, nil, "gateway", "down", "--run-dir", "/run/culvert/"+tag(t)); code != 0 || !strings.Contains(out, "1 routers") {
+		if code, out := run(t, nil, "gateway", "down", "--run-dir", "/run/culvert/"+tag(t)); code != 0 || !strings.Contains(out, "1 router taken away") {
 			t.Errorf("gateway down: exit code %d:\n%s", code, out)
 		}
 	})
