@@ -8,7 +8,8 @@ import (
 
 // connection is what the gateway knows of one connection. The router's mutex guards it.
 type connection struct {
-	spec   vpn.ConnectionSpec
+	spec   vpn.ConnectionSpec // with the peer's address in place of its name
+	peer   peerName
 	cfg    *connConfig // nil: not to be in charon
 	loaded bool        // it is in charon
 

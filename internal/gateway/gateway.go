@@ -41,6 +41,7 @@ type Gateway struct {
 	host    *netlink.Handle
 	links   sync.Mutex // bridges are shared between routers
 	reports *publisher
+	names   *names
 	written atomic.Int64 // VICI writes of sessions that ended
 	running sync.WaitGroup
 	closed  context.Context
@@ -82,8 +83,10 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), routers: map[string]*router{}}
 	g.closed, g.close = context.WithCancel(context.Background())
-	g.running.Add(1)
+	g.names = newNames(g.now)
+	g.running.Add(2)
 	go g.keepLogsShort()
+	go g.followNames()
 	return g, nil
 }
 

@@ -105,7 +105,7 @@ type fixture struct {
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces")
+		t.Fatal("needs root: network namespaces")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 )
 
@@ -17,6 +18,14 @@ type loaded struct {
 	path  string
 	Salt  []byte            `json:"salt"`
 	Conns map[string]digest `json:"conns"`
+	// Peers says what names of peers were resolved to, by connection.
+	Peers map[string]peerName `json:"peers,omitempty"`
+}
+
+// peerName is a peer_address and the literal that stands for it; a zero Addr where that is not known.
+type peerName struct {
+	Name string     `json:"name"`
+	Addr netip.Addr `json:"addr"`
 }
 
 // digest of a connection: Config of everything, SA of what is negotiated with the peer (PSK included).

@@ -31,6 +31,7 @@ type router struct {
 	failure     *vpn.Reason
 	session     *session
 	closing     bool
+	taking      bool       // a peer's new address is about to be taken over
 	last        vpn.Report // as posted, without LastSeen
 	owed        bool       // a report is due even if it says the same
 	unreachable time.Time  // charon said that a packet could not be sent for want of a route

@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/netip"
 	"slices"
 
 	"culvert/internal/vici"
@@ -12,8 +14,9 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	todo := s.loaded.compare(r.plan(spec))
-	if len(todo.gone)+len(todo.load) > 0 {
+	wanted := r.plan(spec, s.loaded.Peers)
+	todo := s.loaded.compare(wanted)
+	if r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0 {
 		if err := s.loaded.doubt(todo); err != nil {
 			return err
 		}
@@ -37,22 +40,31 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 
 // plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
 // marked before it is unloaded, so that nobody initiates it in between.
-func (r *router) plan(spec vpn.Spec) []*connConfig {
+func (r *router) plan(spec vpn.Spec, noted map[string]peerName) []*connConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.g.now()
 	old := r.conns
 	r.conns = make(map[string]*connection, len(spec.Connections))
-	family := families(spec, r.plane)
-	var wanted []*connConfig
-	for _, cs := range spec.Connections {
+	unresolved := map[string]*vpn.Reason{}
+	list := slices.Clone(spec.Connections)
+	for i, cs := range list {
 		c := old[cs.ID]
 		if c == nil {
-			c = &connection{}
+			c = &connection{peer: noted[cs.ID]}
 		}
 		r.conns[cs.ID] = c
-		c.spec = cs
+		c.spec, unresolved[cs.ID] = r.literal(c, cs)
+		list[i] = c.spec
+	}
+	family := families(list, r.plane)
+	var wanted []*connConfig
+	for _, cs := range list {
+		c := r.conns[cs.ID]
 		cfg, state, why := r.decide(cs, spec.External != nil, without(family[kinOf(cs)], cs.ID))
+		if cfg != nil && unresolved[cs.ID] != nil {
+			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
+		}
 		if cfg == nil {
 			c.cfg, c.loaded, c.parked, c.established, c.try = nil, false, false, false, attempt{}
 			c.down(state, why, now)
@@ -63,6 +75,36 @@ func (r *router) plan(spec vpn.Spec) []*connConfig {
 		wanted = append(wanted, cfg)
 	}
 	return wanted
+}
+
+// literal replaces a peer's name by its address, so that charon never looks anything up. It needs mu.
+func (r *router) literal(c *connection, cs vpn.ConnectionSpec) (vpn.ConnectionSpec, *vpn.Reason) {
+	if c.peer.Name != cs.PeerAddress {
+		c.peer = peerName{Name: cs.PeerAddress}
+	}
+	addr, unresolved := r.g.names.address(cs, c.peer.Addr, c.state == vpn.StateUp)
+	if c.peer.Addr = addr; addr.IsValid() {
+		cs.PeerAddress = addr.String()
+	}
+	return cs, unresolved
+}
+
+// notePeers notes what names were resolved to: after a restart a tunnel must not wait for a resolver. It answers whether
+// the note has changed.
+func (r *router) notePeers(l *loaded) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := map[string]peerName{}
+	for id, c := range r.conns {
+		if _, err := netip.ParseAddr(c.peer.Name); err != nil && c.peer.Addr.IsValid() {
+			now[id] = c.peer
+		}
+	}
+	if maps.Equal(now, l.Peers) {
+		return false
+	}
+	l.Peers = now
+	return true
 }
 
 // decide answers a connection's configuration, or why it has none.
@@ -123,9 +165,9 @@ func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
 }
 
 // families groups the connections that are to be in charon by what makes them siblings.
-func families(spec vpn.Spec, dataplane string) map[kin][]vpn.ConnectionSpec {
+func families(list []vpn.ConnectionSpec, dataplane string) map[kin][]vpn.ConnectionSpec {
 	out := map[kin][]vpn.ConnectionSpec{}
-	for _, c := range spec.Connections {
+	for _, c := range list {
 		if c.AdminStateUp && c.LocalAddress.IsValid() && configurable(c, dataplane) == nil {
 			out[kinOf(c)] = append(out[kinOf(c)], c)
 		}

@@ -40,6 +40,12 @@ func (r *router) applied(spec vpn.Spec, err error) {
 		}
 	}
 	r.publish(true)
+	for _, c := range r.conns {
+		if !c.peer.Addr.IsValid() {
+			r.g.names.poke() // a name that was resolved meanwhile is taken over now
+			break
+		}
+	}
 }
 
 // publish needs mu. Without force it posts only what differs from the last report in more than LastSeen; with force also

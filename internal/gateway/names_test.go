@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/internal/vpn"
+)
+
+// hosts is a resolver of a test's own: what it does not know takes until the look-up's limit.
+type hosts struct {
+	mu    sync.Mutex
+	known map[string][]netip.Addr
+}
+
+func (h *hosts) set(name string, a ...netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known[name] = a
+}
+
+func (h *hosts) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+	h.mu.Lock()
+	a, ok := h.known[name]
+	h.mu.Unlock()
+	if ok && a == nil {
+		return nil, errors.New("no such host")
+	}
+	if ok {
+		return append([]netip.Addr{}, a...), nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A peer whose name cannot be resolved holds up nobody, and comes up once its name resolves; a restart needs no resolver.
+func TestPeerByName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "aaaaaaa7-7777-4777-8777-777777777777", branchSwanctl(testPSK, netA, netB))
+	resolver := &hosts{known: map[string][]netip.Addr{"gone.example.net": nil}}
+	s.names.lookup = resolver.lookup
+	silent, gone, late := testConnection("silent"), testConnection("gone"), testConnection("late")
+	silent.PeerAddress, gone.PeerAddress, late.PeerAddress = "silent.example.net", "gone.example.net", "late.example.net"
+	silent.Peer, gone.Peer = prefixes("10.8.0.0/24"), prefixes("10.9.0.0/24")
+	late.Peer = prefixes("10.3.0.0/24")
+	start := time.Now()
+	spec := testSpec(s.router, testConnection("c1"), silent, gone, late)
+	s.set(spec)
+	s.awaitUp(s.router, "c1")
+	if took := time.Since(start); took > lookUpLimit {
+		t.Errorf("the good connection waited %s for the others' names", took)
+	}
+	s.awaitReason(s.router, "silent", "peer_resolving", "peer_unresolved")
+	if why := s.awaitReason(s.router, "gone", "peer_unresolved"); why.Phase != "resolve" || why.Hint == "" {
+		t.Errorf("%+v", why)
+	}
+	resolver.set("late.example.net", netip.MustParseAddr("192.0.2.2"))
+	s.awaitUp(s.router, "late")
+	s.ping("10.3.0.1")
+
+	spis := s.spis(s.router, "late")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := newFixture(t, s.runDir)
+	next.names.lookup = (&hosts{}).lookup // none that answers
+	next.set(spec)
+	next.awaitUp(s.router, "late")
+	if got := next.spis(s.router, "late"); got != spis || next.Writes() != 0 {
+		t.Errorf("a restart without a resolver: %d writes, SPIs %s, want none and %s", next.Writes(), got, spis)
+	}
+}
+
+func TestAddressOfAName(t *testing.T) {
+	a, b, six := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3"), netip.MustParseAddr("2001:db8::2")
+	c := vpn.ConnectionSpec{LocalAddress: netip.MustParseAddr("192.0.2.1"), PeerAddress: "peer.example.net"}
+	for _, x := range []struct {
+		what  string
+		known *resolution
+		using netip.Addr
+		keep  bool
+		want  netip.Addr
+		code  string
+	}{
+		{what: "never looked up", code: "peer_resolving"},
+		{what: "never looked up, in use before a restart", using: a, want: a},
+		{what: "failed", known: &resolution{err: errors.New("x")}, code: "peer_unresolved"},
+		{what: "failed, in use", known: &resolution{err: errors.New("x")}, using: a, want: a},
+		{what: "another family alone", known: &resolution{addrs: []netip.Addr{six}}, code: "peer_unresolved"},
+		{what: "the first that fits", known: &resolution{addrs: []netip.Addr{six, a, b}}, want: a},
+		{what: "the one in use stays", known: &resolution{addrs: []netip.Addr{a, b}}, using: b, want: b},
+		{what: "the one in use has gone", known: &resolution{addrs: []netip.Addr{a}}, using: b, want: a},
+		{what: "the one in use has gone, but carries a tunnel", known: &resolution{addrs: []netip.Addr{a}}, using: b, keep: true, want: b},
+	} {
+		n := newNames(time.Now)
+		if x.known != nil {
+			n.known[c.PeerAddress] = x.known
+		}
+		got, why := n.address(c, x.using, x.keep)
+		code := ""
+		if why != nil {
+			code = why.Code
+		}
+		if got != x.want || code != x.code {
+			t.Errorf("%s: %s %s, want %s %s", x.what, got, code, x.want, x.code)
+		}
+	}
+}
