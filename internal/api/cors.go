@@ -14,6 +14,12 @@ type cors struct {
 	origins []string // scheme://host[:port] as browsers send them, or *
 }
 
+// CheckOrigins says what New would say of Config.CORSOrigins.
+func CheckOrigins(origins []string) error {
+	_, err := newCORS(origins)
+	return err
+}
+
 // newCORS fails on what no browser would send as an origin: it could never match.
 func newCORS(origins []string) (cors, error) {
 	for _, o := range origins {

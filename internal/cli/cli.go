@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -33,6 +34,8 @@ type commands struct {
 	Key     keyCmd     `cmd:"" help:"Look after the keys that seal secrets at rest."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" env:"CULVERT_LOG_LEVEL" help:"How much to log: ${enum}."`
 	LogFormat string `default:"text" enum:"text,json" env:"CULVERT_LOG_FORMAT" help:"How to log: ${enum}."`
 }
@@ -51,7 +54,7 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	var c commands
 	code := -1
 	parser, err := kong.New(&c, kong.Name("culvert"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n }),
+		kong.Writers(stdout, stderr), kong.Vars{"version": "culvert " + version}, kong.Exit(func(n int) { code = n }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}))
 	if err != nil {
 		fmt.Fprintln(stderr, "culvert:", err)
@@ -60,12 +63,15 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	k, err := parser.Parse(args)
 	if code >= 0 { // --help has been answered
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "culvert: %v\nSee: culvert --help\n", err)
+		fmt.Fprintf(stderr, "culvert: %v\nSee: %s --help\n", err, asked(err))
 		return 2
 	}
 	ctx, stop := untilSignal()
@@ -76,6 +82,17 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// asked is the command as far as it was understood.
+func asked(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if n := wrong.Context.Selected(); n != nil {
+			return n.FullPath()
+		}
+	}
+	return "culvert"
 }
 
 // untilSignal ends with the first SIGINT or SIGTERM, or with the terminal unless nohup(1) has seen to that; a second one

@@ -20,13 +20,12 @@ type gatewayFlags struct {
 }
 
 func (f *gatewayFlags) open(e *env, dir string) (*gateway.Gateway, error) {
-	physical := map[string]string{}
-	for _, p := range f.PhysicalNetwork {
-		name, iface, ok := strings.Cut(p, "=")
-		if !ok || name == "" || iface == "" {
-			return nil, fmt.Errorf("--physical-network %q: it must be NAME=INTERFACE, such as wan=eth0", p)
-		}
-		physical[name] = iface
+	physical, err := f.physical()
+	if err != nil {
+		return nil, err
+	}
+	for name, iface := range missing(physical) {
+		e.log.Warn("--physical-network: this machine has no such interface yet", "physical_network", name, "interface", iface)
 	}
 	return gateway.New(gateway.Config{RunDir: dir, Physical: physical, Dataplane: f.Dataplane, Log: e.log})
 }

@@ -31,6 +31,12 @@ func networkQuotas() []string {
 	return []string{"floatingip", "network", "port", "router", "security_group", "security_group_rule", "subnet"}
 }
 
+// CheckQuotas says what New would say of Config.Quotas.
+func CheckQuotas(configured map[string]int64) error {
+	_, err := limits(configured)
+	return err
+}
+
 // limits checks configured limits and adds the defaults of the others.
 func limits(configured map[string]int64) (map[string]int64, error) {
 	out := defaultQuotas()
