@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,7 +144,7 @@ func (c *call) write(code int, body []byte) error {
 }
 
 func (c *call) json(code int, v any) error {
-	b, err := encode(v)
+	b, err := resource.Encode(v)
 	if err != nil {
 		return err
 	}
@@ -160,17 +158,6 @@ func write(w http.ResponseWriter, code int, body []byte) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
-}
-
-// encode writes JSON without HTML escapes.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // origin is scheme://host as the client sees them, without a path.

@@ -40,7 +40,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			w.Header().Set("WWW-Authenticate", `Keystone uri="`+s.origin(r)+`/identity"`)
 		}
 	}
-	body, err := encode(doc)
+	body, err := resource.Encode(doc)
 	if err != nil { // strings only: it cannot be
 		body = []byte("{}")
 	}

@@ -223,7 +223,7 @@ func (k *Keystone) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	var doc challenge
 	doc.Error.Code, doc.Error.Title, doc.Error.Message = e.Code, http.StatusText(e.Code), e.Message
-	body, err := encode(doc)
+	body, err := resource.Encode(doc)
 	if err != nil { // strings and a number: it cannot be
 		body = []byte("{}")
 	}
@@ -267,7 +267,7 @@ func (c *keystoneCall) object(key string) (map[string]any, error) {
 }
 
 func (c *keystoneCall) json(code int, v any) error {
-	b, err := encode(v)
+	b, err := resource.Encode(v)
 	if err != nil {
 		return err
 	}

@@ -184,7 +184,7 @@ func (k *kind) appendLinks(b []byte, r *http.Request, params []param, p crud.Pag
 	if links == nil {
 		return b
 	}
-	text, err := encode(links)
+	text, err := resource.Encode(links)
 	if err != nil { // strings only: it cannot be
 		return b
 	}

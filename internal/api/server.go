@@ -104,7 +104,7 @@ func (s *server) routes(mux *http.ServeMux) {
 		uri := "/v2.0/" + h.Path
 		s.serve(mux, uri, s.user, verbs{"GET": h.list, "POST": h.create})
 		s.serve(mux, uri+"/{id}", s.user, verbs{"GET": h.show, "PUT": h.update, "DELETE": h.delete})
-		if s.Tags != nil && h.Attr("tags") != nil {
+		if s.Tags != nil && s.Tags.HasTags(h.Name) {
 			h.tagRoutes(mux)
 		}
 	}

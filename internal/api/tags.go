@@ -13,6 +13,7 @@ import (
 
 // Tagger changes Neutron's tags (extension standard-attr-tag) of the kinds that have the attribute tags.
 type Tagger interface {
+	HasTags(kind string) bool
 	SetTags(ctx context.Context, c identity.Caller, kind, id string, body map[string]any) (map[string]any, error)
 	AddTag(ctx context.Context, c identity.Caller, kind, id, tag string) error
 	RemoveTag(ctx context.Context, c identity.Caller, kind, id, tag string) error

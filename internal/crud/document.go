@@ -89,7 +89,7 @@ func appendPair(dst []byte, name, value string) []byte {
 	if isPlain(value) {
 		return append(append(append(dst, '"'), value...), '"')
 	}
-	b, _ := encode(value)
+	b, _ := resource.Encode(value)
 	return append(dst, b...)
 }
 

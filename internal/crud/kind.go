@@ -141,7 +141,7 @@ func (k *kind[T, P]) stored(op *Op, before, after *T) error {
 // fill puts the resource into its row.
 func (k *kind[T, P]) fill(op *Op, row *resource.Row, v P) (err error) {
 	t := (*T)(v)
-	if row.Doc, err = encode(t); err != nil {
+	if row.Doc, err = resource.Encode(t); err != nil {
 		return fmt.Errorf("encode %s: %w", k.info.Name, err)
 	}
 	if k.rules.Refs != nil {
@@ -196,7 +196,7 @@ func LoadAll[T any](ctx context.Context, r resource.Reader, q resource.Query) ([
 
 // Save writes a resource that a rule changed besides its own; with intent the change matters to a gateway.
 func Save(op *Op, row resource.Row, v any, intent bool) (err error) {
-	if row.Doc, err = encode(v); err != nil {
+	if row.Doc, err = resource.Encode(v); err != nil {
 		return fmt.Errorf("encode %s: %w", row.Kind, err)
 	}
 	row.Refs = nil

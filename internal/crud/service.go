@@ -3,7 +3,6 @@
 package crud
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,15 +161,4 @@ func match(k *resource.Kind, row *resource.Row, want *int64) error {
 		return resource.Errorf(412, "RevisionNumberConstraintFailed", "Constrained to revision_number %d, but the current revision is %d", *want, h.RevisionNumber)
 	}
 	return nil
-}
-
-// encode writes JSON without HTML escapes.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

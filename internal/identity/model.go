@@ -145,16 +145,6 @@ func decode[T any](row *resource.Row) (*T, error) {
 	return v, nil
 }
 
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode a document: %w", err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 func equals(name, value string) resource.Filter {
 	return resource.Filter{Column: resource.Column{Name: name}, Values: []string{value}}
 }

@@ -138,7 +138,7 @@ func (s *Service) UpdateProject(ctx context.Context, by *Token, id string, in ma
 }
 
 func update(ctx context.Context, tx resource.Tx, row resource.Row, v any) (err error) {
-	if row.Doc, err = encode(v); err != nil {
+	if row.Doc, err = resource.Encode(v); err != nil {
 		return err
 	}
 	return tx.Update(ctx, row)

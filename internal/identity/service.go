@@ -121,7 +121,7 @@ var errNotBootstrapped = errors.New("identity: the store is empty; Bootstrap it 
 
 // insert stores a new document.
 func (s *Service) insert(ctx context.Context, tx resource.Tx, row resource.Row, v any) (err error) {
-	if row.Doc, err = encode(v); err != nil {
+	if row.Doc, err = resource.Encode(v); err != nil {
 		return err
 	}
 	row.CreatedAt = resource.FormatTime(s.Now())

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"culvert/internal/resource"
 )
 
 // maxToken is more than any token of ours takes, in characters.
@@ -60,7 +62,7 @@ func (c *claims) target() (Target, bool) {
 }
 
 func (s *Service) sealToken(c claims) (string, error) {
-	b, err := encode(c)
+	b, err := resource.Encode(c)
 	if err != nil {
 		return "", err
 	}

@@ -1,9 +1,7 @@
 package topology
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,17 +57,6 @@ const maxValues = 10_000
 
 func anyOf(column string, values []string) []resource.Filter {
 	return []resource.Filter{{Column: resource.Column{Name: column, Type: resource.Text}, Values: values}}
-}
-
-// encode writes JSON without HTML escapes, as every document is.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // adminNeeded is the 403 of an attribute that only an admin may set.

@@ -204,7 +204,7 @@ func (t *Topology) routerPort(op *crud.Op, s *space, owner, router, project stri
 }
 
 func insertPort(op *crud.Op, p *Port) error {
-	doc, err := encode(p)
+	doc, err := resource.Encode(p)
 	if err != nil {
 		return fmt.Errorf("encode port: %w", err)
 	}
@@ -223,7 +223,7 @@ func savePort(op *crud.Op, p *Port) error {
 		return fmt.Errorf("port %s: %w", p.ID, err)
 	}
 	p.UpdatedAt, p.RevisionNumber = now(op), op.Tx.Next()
-	if row.Doc, err = encode(p); err != nil {
+	if row.Doc, err = resource.Encode(p); err != nil {
 		return fmt.Errorf("encode port %s: %w", p.ID, err)
 	}
 	row.Refs, row.Uniq, row.Intent = p.refs(), p.uniq(), op.Tx.Next()

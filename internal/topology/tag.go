@@ -43,6 +43,9 @@ func taggerOf[T any, P interface {
 	}
 }
 
+// HasTags tells whether resources of this kind have tags.
+func (t *Topology) HasTags(kind string) bool { return t.info[kind] != nil }
+
 // SetTags replaces the tags of a network, subnet, router or port (PUT …/{id}/tags with {"tags":["…"]}, Neutron's extension
 // standard-attr-tag) and answers the same object; an empty list removes them all. To read them is to show the attribute.
 func (t *Topology) SetTags(ctx context.Context, c identity.Caller, kind, id string, body map[string]any) (map[string]any, error) {

@@ -58,9 +58,7 @@ func newTarget(t testing.TB) *target {
 		attrs["project_id"] = m.project["home"]
 		id := m.must("POST", "/v2.0/"+path, key, client.Object{key: attrs})["id"].(string)
 		f.paths = append(f.paths, "/v2.0/"+path, "/v2.0/"+path+"/"+id)
-		if !strings.HasPrefix(path, "vpn/") { // Neutron's tags; a connection's, OTC's, are elsewhere
-			f.paths = append(f.paths, "/v2.0/"+path+"/"+id+"/tags", "/v2.0/"+path+"/"+id+"/tags/a")
-		}
+		f.paths = append(f.paths, "/v2.0/"+path+"/"+id+"/tags", "/v2.0/"+path+"/"+id+"/tags/a")
 		return id
 	}
 	ike, esp := must("ikepolicy", "vpn/ikepolicies", client.Object{}), must("ipsecpolicy", "vpn/ipsecpolicies", client.Object{})
