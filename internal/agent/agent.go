@@ -16,7 +16,8 @@ import (
 
 // Gateway is what the loop needs of a machine.
 type Gateway interface {
-	// Set makes the Spec true, whatever was there before. Calls for one router never overlap.
+	// Set makes the Spec true, whatever was there before. Calls for one router never overlap. An error with a method
+	// Hint() string says what the operator can do.
 	Set(ctx context.Context, s vpn.Spec) error
 	// Remove takes everything of a router away; it is no error when nothing is there.
 	Remove(ctx context.Context, router string) error
@@ -96,15 +97,31 @@ func (a *Agent) Run(ctx context.Context) error {
 // follow keeps a watch open. Each one begins with every Spec: what the server says then is the whole truth.
 func (a *Agent) follow(ctx context.Context) {
 	wait := backoff{Pace: a.Reconnect}
+	last := "" // failure, since the last line came
 	for ctx.Err() == nil {
 		f := &following{a: a, ctx: ctx, named: map[string]bool{}, wait: &wait}
 		err := a.Server.Watch(ctx, 0, f.line)
 		if ctx.Err() != nil {
 			return
 		}
-		a.Log.Warn("the watch ended; connecting again", "error", err)
+		if f.heard {
+			last = ""
+		}
+		a.Log.Log(ctx, level(err, last), "the watch ended; connecting again until it stands", "error", err)
+		last = err.Error()
 		pause(ctx, wait.next(), nil)
 	}
+}
+
+// level is how loud a failure is to be logged; the same one again is no news.
+func level(err error, last string) slog.Level {
+	switch {
+	case err.Error() == last:
+		return slog.LevelDebug
+	case errors.Is(err, ErrToken):
+		return slog.LevelError
+	}
+	return slog.LevelWarn
 }
 
 // following is one watch.
@@ -113,10 +130,12 @@ type following struct {
 	ctx    context.Context
 	named  map[string]bool // routers that the server named before it was synced
 	synced bool
+	heard  bool // a line came
 	wait   *backoff
 }
 
 func (f *following) line(l Line) error {
+	f.heard = true
 	switch {
 	case l.Spec != nil:
 		f.named[l.Spec.Router] = true

@@ -24,7 +24,12 @@ type ClientOptions struct {
 	Silence time.Duration // a watch without any line for so long is given up; 0: 15 s, three signs of life
 	Timeout time.Duration // of one call of Report; 0: 10 s
 	Direct  bool          // never through the environment's proxy: the server is this very process
+	// TokenFrom is where the token was read, for the error that the server refuses it.
+	TokenFrom string
 }
+
+// ErrToken is a bearer token that the server refuses.
+var ErrToken = errors.New("the server refuses the token")
 
 // Client is a Server over HTTP.
 type Client struct {
@@ -77,7 +82,7 @@ func (c *Client) Watch(ctx context.Context, after int64, each func(Line) error) 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
+		return c.refusal(resp)
 	}
 	for dec := json.NewDecoder(resp.Body); ; {
 		var l Line
@@ -116,9 +121,9 @@ func (c *Client) Report(ctx context.Context, reports []vpn.Report) error {
 	case http.StatusNoContent:
 		return nil
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
-		return fmt.Errorf("%w: %w", ErrRejected, refusal(resp))
+		return fmt.Errorf("%w: %w", ErrRejected, c.refusal(resp))
 	}
-	return refusal(resp)
+	return c.refusal(resp)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
@@ -136,7 +141,14 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 }
 
 // refusal is an answer that was not hoped for, with the beginning of its text.
-func refusal(resp *http.Response) error {
+func (c *Client) refusal(resp *http.Response) error {
+	if resp.StatusCode == http.StatusUnauthorized {
+		from := ""
+		if c.o.TokenFrom != "" {
+			from = " in " + c.o.TokenFrom
+		}
+		return fmt.Errorf("%w%s", ErrToken, from)
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 300))
 	if err != nil {
 		return fmt.Errorf("the server answered %s", resp.Status)

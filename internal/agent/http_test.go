@@ -36,13 +36,16 @@ type world struct {
 	machine *machine
 	server  *httptest.Server
 	away    atomic.Bool // the server answers 503 to everything
+	calls   atomic.Int64
 	client  *agent.Client
+	log     journal // of the agent
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, board: newBoard(), machine: newMachine()}
 	h := handler(t, w.board)
 	w.server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.calls.Add(1)
 		if w.away.Load() {
 			http.Error(rw, "away", http.StatusServiceUnavailable)
 			return
@@ -93,7 +96,7 @@ func handler(t *testing.T, b *board) http.Handler {
 
 // start runs an agent until the test ends, or stop is called.
 func (w *world) start() (stop func()) {
-	a, err := agent.New(agent.Config{Server: w.client, Gateway: w.machine, Log: slog.New(slog.DiscardHandler),
+	a, err := agent.New(agent.Config{Server: w.client, Gateway: w.machine, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
 		Reconnect: agent.Pace{Min: time.Millisecond, Max: 20 * time.Millisecond}, Retry: agent.Pace{Min: time.Millisecond, Max: 20 * time.Millisecond}})
 	if err != nil {
 		w.Fatal(err)
@@ -324,7 +327,7 @@ func TestWrongToken(t *testing.T) {
 	c := agent.NewClient(w.server.URL, "wrong-token-text", agent.ClientOptions{})
 	defer c.Close()
 	err := c.Watch(t.Context(), 0, func(agent.Line) error { t.Error("a line came"); return nil })
-	if err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "wrong-token-text") {
+	if !errors.Is(err, agent.ErrToken) || strings.Contains(err.Error(), "wrong-token-text") {
 		t.Errorf("watch: %v", err)
 	}
 	err = c.Report(t.Context(), []vpn.Report{{Router: "a"}})

@@ -14,13 +14,14 @@ import (
 type machine struct {
 	reports chan vpn.Report
 
-	mu     sync.Mutex
-	specs  map[string]vpn.Spec // what stands
-	calls  []string            // "set a 3", in order of their begin
-	fail   map[string]int      // Sets and Removes of a router that are still to fail
-	hold   map[string]chan struct{}
-	inside map[string]bool
-	broken error // a rule of the contract that the agent broke
+	mu      sync.Mutex
+	specs   map[string]vpn.Spec // what stands
+	calls   []string            // "set a 3", in order of their begin
+	fail    map[string]int      // Sets and Removes of a router that are still to fail
+	failure error               // of them; nil: one with a key in it
+	hold    map[string]chan struct{}
+	inside  map[string]bool
+	broken  error // a rule of the contract that the agent broke
 }
 
 func newMachine() *machine {
@@ -51,6 +52,9 @@ func (m *machine) enter(ctx context.Context, call, router string) error {
 	}
 	if m.fail[router] > 0 {
 		m.fail[router]--
+		if m.failure != nil {
+			return m.failure
+		}
 		return errors.New("charon said no to hunter2-secret\nin two lines")
 	}
 	return nil

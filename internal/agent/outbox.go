@@ -165,6 +165,7 @@ func (a *Agent) collect(ctx context.Context) {
 // send empties the queue whenever there is something in it.
 func (a *Agent) send(ctx context.Context) {
 	wait := backoff{Pace: a.Reconnect}
+	last := "" // failure, since the last success
 	for ctx.Err() == nil {
 		reports, upTo := a.reports.batch()
 		if len(reports) == 0 {
@@ -179,10 +180,14 @@ func (a *Agent) send(ctx context.Context) {
 			a.reports.done(upTo)
 			wait.reset()
 		}
+		if err == nil {
+			last = ""
+		}
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		a.Log.Warn("reports were not taken", "reports", len(reports), "error", err)
+		a.Log.Log(ctx, level(err, last), "reports were not taken", "reports", len(reports), "error", err)
+		last = err.Error()
 		if !errors.Is(err, ErrRejected) {
 			pause(ctx, wait.next(), a.reports.notify)
 		}

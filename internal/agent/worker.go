@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"strings"
 	"time"
 	"unicode"
@@ -65,6 +67,7 @@ func (a *Agent) take(router string, w *worker) *job {
 func (a *Agent) work(ctx context.Context, router string, w *worker) {
 	wait := backoff{Pace: a.Retry}
 	var first time.Time // of the failures in a row
+	said := ""          // of them, what the log has already
 	for ctx.Err() == nil {
 		j := a.take(router, w)
 		if j == nil {
@@ -73,26 +76,39 @@ func (a *Agent) work(ctx context.Context, router string, w *worker) {
 		err := a.apply(ctx, j)
 		if err == nil || ctx.Err() != nil {
 			wait.reset()
-			first = time.Time{}
+			first, said = time.Time{}, ""
 			continue
 		}
 		if first.IsZero() {
 			first = time.Now()
 		}
 		again := wait.next()
-		a.failed(j, err, first, again)
+		said = a.failed(j, err, said, first, again)
 		a.putBack(w, j)
 		pause(ctx, again, w.wake) // a newer Spec does not wait
 	}
 }
 
-// failed tells the log and the server.
-func (a *Agent) failed(j *job, err error, first time.Time, again time.Duration) {
-	text := summary(err, j.spec)
-	a.Log.Error("the gateway failed; trying again", "router", j.spec.Router, "rev", j.spec.Rev, "error", text, "again_in", again)
-	if !j.unnamed {
-		a.reports.add(failure(j.spec, text, first))
+// failed tells the server, and the log unless that has just been said; it answers what the log has now.
+func (a *Agent) failed(j *job, err error, said string, first time.Time, again time.Duration) string {
+	text, level := summary(err, j.spec), slog.LevelError
+	if text == said {
+		level = slog.LevelDebug
 	}
+	a.Log.Log(context.Background(), level, "the gateway failed; trying again until it works", "router", j.spec.Router, "rev", j.spec.Rev,
+		"error", text, "again_in", again)
+	if !j.unnamed {
+		a.reports.add(failure(j.spec, text, hint(err), first))
+	}
+	return text
+}
+
+// hint is the error's own, or where to look.
+func hint(err error) string {
+	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
+		return h.Hint()
+	}
+	return "look at the agent's log; the gateway tries again by itself"
 }
 
 // apply makes one Spec true.
@@ -129,10 +145,10 @@ func (a *Agent) putBack(w *worker, j *job) {
 }
 
 // failure is the report of a Spec that could not be made true.
-func failure(s vpn.Spec, text string, first time.Time) vpn.Report {
+func failure(s vpn.Spec, text, hint string, first time.Time) vpn.Report {
 	return vpn.Report{Router: s.Router, Rev: s.Rev, Reason: &vpn.Reason{
 		Code: "gateway_failed", Side: "ours", Phase: "local", Summary: text,
-		Hint:      "look at the agent's log; the gateway tries again by itself",
+		Hint:      hint,
 		FirstSeen: resource.FormatTime(first), LastSeen: resource.FormatTime(time.Now()),
 	}}
 }

@@ -72,7 +72,7 @@ func (c *agentCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("the agents' token: %w", err)
 	}
-	server := agent.NewClient(c.Server, strings.TrimSpace(string(token)), agent.ClientOptions{})
+	server := agent.NewClient(c.Server, strings.TrimSpace(string(token)), agent.ClientOptions{TokenFrom: c.TokenFile})
 	return c.gatewayFlags.run(e, e, agentDir(c.RunDir, c.Server), server)
 }
 

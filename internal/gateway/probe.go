@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -49,7 +48,10 @@ func kernelESP() error {
 		cbc := probeSA(2)
 		cbc.Crypt = &netlink.XfrmStateAlgo{Name: "cbc(aes)", Key: make([]byte, 32)}
 		cbc.Auth = &netlink.XfrmStateAlgo{Name: "hmac(sha256)", Key: make([]byte, 32), TruncateLen: 128}
-		return errors.Join(addSA(h, gcm), addSA(h, cbc))
+		if err := addSA(h, gcm); err != nil {
+			return err
+		}
+		return addSA(h, cbc)
 	})
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -176,7 +177,11 @@ func lost() vpn.Reason {
 	return reason("sa_lost", "unknown", "liveness", "the tunnel's SA ended and charon gave no reason", "")
 }
 func gatewayFailed(err error) vpn.Reason {
-	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), "")
+	hint := ""
+	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
+		hint = h.Hint()
+	}
+	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), hint)
 }
 
 // stamp gives a reason its times: FirstSeen stays while the code does.

@@ -60,9 +60,6 @@ var errRemoved = errors.New("the router is being removed")
 // apply needs op.
 func (r *router) apply(ctx context.Context, spec vpn.Spec) error {
 	err := r.converge(ctx, spec)
-	if err != nil {
-		err = fmt.Errorf("router %s: %w", r.id, err)
-	}
 	r.applied(spec, err)
 	return err
 }

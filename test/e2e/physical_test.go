@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/internal/client"
 )
@@ -87,11 +88,32 @@ func TestUnmappedPhysicalNetwork(t *testing.T) {
 	s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
 	s.layService()
 	o := s.awaitService("ERROR", "")
-	if why, _ := o["status_reason"].(client.Object); !strings.Contains(listed(why["summary"]), `"wan"`) {
-		t.Errorf("the reason does not name the physical network: %v", why)
+	unmapped(t, o, `"wan"`)
+	s.args = append(s.args, "--physical-network", "wan=no"+tag(t))
+	s.restart(stopSignal)
+	s.awaitOutput("this machine has no such interface yet", 5*time.Second)
+	poll(t, 20*time.Second, "the reason names the interface", func() bool {
+		o = s.call("GET", "/v2.0/vpn/vpnservices/"+s.service, nil)["vpnservice"].(client.Object)
+		why, _ := o["status_reason"].(client.Object)
+		return strings.Contains(listed(why["summary"]), "no"+tag(t))
+	})
+	unmapped(t, o, "no"+tag(t))
+	if n := strings.Count(s.output.String(), "level=ERROR"); n != 1 {
+		t.Errorf("the log has %d errors, want 1:\n%s", n, tail(s.output.String(), 40))
 	}
+	s.args = nil
 	wan, _ := operatorBridge(t, "w")
 	s.args = append(s.args, "--physical-network", "wan="+wan)
 	s.restart(stopSignal)
 	s.awaitService("ACTIVE", "")
+}
+
+// unmapped looks at the reason of a service whose network the gateway has no way to.
+func unmapped(t *testing.T, o client.Object, names string) {
+	t.Helper()
+	why, _ := o["status_reason"].(client.Object)
+	text := listed(why["summary"])
+	if !strings.Contains(text, names) || why["hint"] != "check --physical-network of the gateway" || strings.Count(text, "router "+listed(o["router_id"])) > 1 {
+		t.Errorf("the reason does not name %s and what to check: %v", names, why)
+	}
 }
