@@ -113,8 +113,8 @@ func negotiatedIKE(c vpn.ConnectionSpec, proposal string) func(*vici.Message) {
 		m.SetList("remote_addrs", c.PeerAddress)
 		m.SetList("proposals", proposal)
 		m.Set("aggressive", yesNo(c.IKE.Aggressive))
-		m.SetSection("local", vici.NewMessage().Set("auth", "psk").Set("id", identity(c.LocalID)))
-		m.SetSection("remote", vici.NewMessage().Set("auth", "psk").Set("id", identity(c.PeerID)))
+		m.SetSection("local", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.LocalID)))
+		m.SetSection("remote", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.PeerID)))
 	}
 }
 
@@ -211,7 +211,7 @@ func childSection(name string, c vpn.ConnectionSpec, proposal string, local, pee
 
 func sharedKey(c vpn.ConnectionSpec) *vici.Message {
 	return vici.NewMessage().Set("id", c.ID).Set("type", "IKE").Set("data", string(c.PSK)).
-		SetList("owners", identity(c.LocalID), identity(c.PeerID))
+		SetList("owners", vpn.Identity(c.LocalID), vpn.Identity(c.PeerID))
 }
 
 func texts(prefixes []netip.Prefix) []string {

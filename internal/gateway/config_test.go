@@ -162,27 +162,6 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-func TestIdentity(t *testing.T) {
-	for id, want := range map[string]string{
-		"192.0.2.1":               "192.0.2.1",
-		"2001:DB8::1":             "2001:db8::1",
-		"west.example.com":        "fqdn:west.example.com",
-		"@west.example.com":       "fqdn:west.example.com",
-		"branch-7":                "fqdn:branch-7",
-		"vpn@example.com":         "email:vpn@example.com",
-		"@vpn@example.com":        "email:vpn@example.com",
-		"%any":                    "keyid:%any",
-		"C=CH, O=Branch, CN=west": "keyid:C=CH, O=Branch, CN=west",
-		"two words":               "keyid:two words",
-		"keyid:0815":              "keyid:0815",
-		"email:a@b":               "email:a@b",
-	} {
-		if got := identity(id); got != want {
-			t.Errorf("identity(%q) = %q, want %q", id, got, want)
-		}
-	}
-}
-
 func TestSecretsStayOut(t *testing.T) {
 	cfg, err := configure(testConnection("c1"), Userland)
 	if err != nil {

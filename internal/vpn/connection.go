@@ -1,6 +1,9 @@
 package vpn
 
 import (
+	"net/netip"
+	"slices"
+
 	"culvert/internal/crud"
 	"culvert/internal/resource"
 )
@@ -104,6 +107,9 @@ func (s *Service) checkConnection(op *crud.Op, c *Connection) error {
 	}
 	if err := checkPeerAddress(c.PeerAddress, router); err != nil {
 		return err
+	}
+	if peer, err := netip.ParseAddr(c.PeerAddress); err == nil && slices.ContainsFunc(sel.local, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		return invalidPeer(c.PeerAddress, "inside of a local network")
 	}
 	return s.checkAgainstOthers(op, c, service, router, sel)
 }

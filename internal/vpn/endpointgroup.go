@@ -3,6 +3,7 @@ package vpn
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"culvert/internal/crud"
@@ -52,6 +53,9 @@ func (s *Service) checkEndpoints(op *crud.Op, g *EndpointGroup) error {
 	if len(g.Endpoints) == 0 {
 		return resource.Errorf(400, "MissingEndpointForEndpointGroup", "No endpoints were given for the endpoint group '%s' of type %s; at least one is needed", g.Name, g.Type)
 	}
+	if len(g.Endpoints) > s.MaxPairs {
+		return resource.BadRequest("The endpoint group has %d endpoints; allowed are %d", len(g.Endpoints), s.MaxPairs)
+	}
 	seen := map[string]bool{}
 	for i, e := range g.Endpoints {
 		why, err := s.checkEndpoint(op, g, i)
@@ -89,6 +93,14 @@ func (s *Service) checkEndpoint(op *crud.Op, g *EndpointGroup, i int) (string, e
 	return "", err
 }
 
+// unroutable is what no site's network may have a part of: this host, loopback, link-local, multicast, reserved (RFC 6890).
+func unroutable() (out []netip.Prefix) {
+	for _, p := range strings.Fields("0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/3 ::/127 fe80::/10 ff00::/8") {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
 // checkCIDR refuses what cannot be a site's network. Host bits and overlapping members are fine (api-contract D6).
 func checkCIDR(text, first string) string {
 	p, err := netip.ParsePrefix(text)
@@ -96,15 +108,12 @@ func checkCIDR(text, first string) string {
 		return "Invalid CIDR: an address and a prefix length are needed, such as 10.1.0.0/16 or 2001:db8::/64"
 	}
 	f, err := netip.ParsePrefix(first)
-	a := p.Masked().Addr()
 	switch {
 	case err == nil && f.Addr().Is4() != p.Addr().Is4():
 		return "all endpoints must be of one IP version"
 	case p.Bits() == 0:
 		return "a network of all addresses is not supported"
-	case p.Bits() > 0 && a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a.Is4In6():
-		return "it must be a network of unicast addresses that can be routed"
-	case strings.HasPrefix(text, "255."):
+	case p.Addr().Is4In6() || slices.ContainsFunc(unroutable(), p.Overlaps):
 		return "it must be a network of unicast addresses that can be routed"
 	}
 	return ""

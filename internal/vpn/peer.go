@@ -76,7 +76,7 @@ func checkPeerAddress(text string, r *Router) error {
 		if !hostName.MatchString(text) {
 			return resource.Errorf(400, "VPNPeerAddressNotResolved", "Peer address '%s' is neither an IP address nor a host name", text)
 		}
-		if strings.EqualFold(strings.TrimSuffix(text, "."), "localhost") {
+		if localName(text) {
 			return invalidPeer(text, "a name of this host")
 		}
 		return nil
@@ -88,6 +88,9 @@ func checkPeerAddress(text string, r *Router) error {
 	if slices.Contains(own, a) {
 		return invalidPeer(text, "the VPN service's own address")
 	}
+	if endOf(r, a) {
+		return invalidPeer(text, "the network or broadcast address of the external subnet")
+	}
 	if len(own) > 0 && !slices.ContainsFunc(own, func(o netip.Addr) bool { return o.Is4() == a.Is4() }) {
 		version := 6
 		if a.Is4() {
@@ -96,6 +99,23 @@ func checkPeerAddress(text string, r *Router) error {
 		return resource.Errorf(400, "ExternalNetworkHasNoSubnet", "The external network of router %s has no IPv%d subnet, which the peer address '%s' needs", r.ID, version, text)
 	}
 	return nil
+}
+
+// localName is localhost and what lies below it (RFC 6761 section 6.3).
+func localName(text string) bool {
+	name := strings.ToLower(strings.TrimSuffix(text, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || name == "localhost.localdomain"
+}
+
+// endOf tells whether an IPv4 address is the first or the last one of the gateway's own subnet.
+func endOf(r *Router, a netip.Addr) bool {
+	if r.External == nil || !a.Is4() {
+		return false
+	}
+	return slices.ContainsFunc(r.External.Addresses, func(p netip.Prefix) bool {
+		edge := p.Addr().Is4() && p.Bits() < 31 && p.Contains(a)
+		return edge && (a == p.Masked().Addr() || !p.Contains(a.Next()))
+	})
 }
 
 func invalidPeer(text, why string) error {

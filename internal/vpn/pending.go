@@ -96,7 +96,7 @@ func (p *pendings) note(row *resource.Row, now time.Time) error {
 
 // giveUp says that no gateway has answered.
 func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
-	_, err := s.Resources.Change(ctx, func(op *crud.Op) error {
+	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
 		status, why := Down, reason(op.Now, "no_gateway_host", "ours", "local", "no gateway host is connected to this server", "start an agent, or the server with --gateway=local")
 		if s.attached.Load() > 0 {
 			status, why = Errored, reason(op.Now, "gateway_silent", "ours", "local", "the gateway host did not answer in time", "look at the agent's log")
@@ -109,11 +109,10 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 			if grounded {
 				status, why = Down, noGateway(op.Now)
 			}
-			return givenUp[VPNService](op, w.kind, id, w.intent, status, why)
+			return givenUp[VPNService](op, w.kind, id, w.intent, status, why, seen)
 		}
-		return givenUp[Connection](op, w.kind, id, w.intent, status, why)
+		return givenUp[Connection](op, w.kind, id, w.intent, status, why, seen)
 	})
-	return err
 }
 
 // grounded says that a service stands on a router without an external gateway: that, and no gateway host, is what it lacks.
@@ -132,7 +131,7 @@ func (s *Service) grounded(op *crud.Op, id string) (bool, error) {
 func givenUp[T any, P interface {
 	*T
 	stateful
-}](op *crud.Op, kind, id string, intent int64, status string, why *Reason) error {
+}](op *crud.Op, kind, id string, intent int64, status string, why *Reason, seen *transitions) error {
 	v, row, err := crud.Load[T](op, op.Tx, kind, id)
 	if errors.Is(err, resource.ErrNotFound) {
 		return nil
@@ -141,5 +140,5 @@ func givenUp[T any, P interface {
 	if err != nil || row.Intent != intent || *st != PendingCreate && *st != PendingUpdate {
 		return err
 	}
-	return setStatus[T, P](op, kind, id, intent, status, why)
+	return setStatus[T, P](op, kind, id, intent, status, why, seen)
 }

@@ -100,6 +100,9 @@ func TestPeerAddress(t *testing.T) {
 		"300.1.1.1":        "VPNPeerAddressNotResolved: Peer address '300.1.1.1' is neither an IP address nor a host name",
 		"a b":              "VPNPeerAddressNotResolved: Peer address 'a b' is neither an IP address nor a host name",
 		"%any":             "VPNPeerAddressNotResolved: Peer address '%any' is neither an IP address nor a host name",
+		"a.localhost":      "InvalidPeerAddress: Peer address 'a.localhost' is a name of this host; it must be the address of another site's gateway",
+		"198.51.100.0":     "InvalidPeerAddress: Peer address '198.51.100.0' is the network or broadcast address of the external subnet; it must be the address of another site's gateway",
+		"198.51.100.255":   "InvalidPeerAddress: Peer address '198.51.100.255' is the network or broadcast address of the external subnet; it must be the address of another site's gateway",
 		"localhost":        "InvalidPeerAddress: Peer address 'localhost' is a name of this host; it must be the address of another site's gateway",
 		"0.0.0.0":          "InvalidPeerAddress: Peer address '0.0.0.0' is the unspecified address; it must be the address of another site's gateway",
 		"127.0.0.1":        "InvalidPeerAddress: Peer address '127.0.0.1' is a loopback address; it must be the address of another site's gateway",
@@ -127,6 +130,8 @@ func TestEndpoint(t *testing.T) {
 		"1.0.0.0/33":     "Invalid CIDR: an address and a prefix length are needed, such as 10.1.0.0/16 or 2001:db8::/64",
 		"0.0.0.0/0":      "a network of all addresses is not supported",
 		"127.0.0.0/8":    "it must be a network of unicast addresses that can be routed",
+		"240.0.0.0/4":    "it must be a network of unicast addresses that can be routed",
+		"192.0.0.0/2":    "it must be a network of unicast addresses that can be routed",
 		"224.0.0.0/4":    "it must be a network of unicast addresses that can be routed",
 		"169.254.0.0/16": "it must be a network of unicast addresses that can be routed",
 	} {

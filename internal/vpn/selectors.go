@@ -121,7 +121,7 @@ func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, 
 		if o.conn.ID == c.ID {
 			continue
 		}
-		if samePeer(o.conn, c) && localID(o.conn, o.service, r) == localID(c, v, r) {
+		if samePeer(o.conn, c) && sameIdentity(localID(o.conn, o.service, r), localID(c, v, r)) {
 			if err := s.samePSK(op, c, o.conn); err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (s *Service) checkAgainstOthers(op *crud.Op, c *Connection, v *VPNService, 
 func samePeer(a, b *Connection) bool {
 	x, err1 := netip.ParseAddr(a.PeerAddress)
 	y, err2 := netip.ParseAddr(b.PeerAddress)
-	return a.PeerID == b.PeerID && (a.PeerAddress == b.PeerAddress || err1 == nil && err2 == nil && x == y)
+	return sameIdentity(a.PeerID, b.PeerID) && (a.PeerAddress == b.PeerAddress || err1 == nil && err2 == nil && x == y)
 }
 
 type neighbour struct {

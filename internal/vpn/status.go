@@ -25,18 +25,17 @@ const (
 // Report writes what a gateway saw into the statuses, where it is news: a report on an older revision than the row's intent
 // says nothing of it.
 func (s *Service) Report(ctx context.Context, reports []Report) error {
-	_, err := s.Resources.Change(ctx, func(op *crud.Op) error {
+	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
 		for _, r := range reports {
-			if err := s.report(op, r); err != nil {
+			if err := s.report(op, r, seen); err != nil {
 				return fmt.Errorf("report on router %s: %w", r.Router, err)
 			}
 		}
 		return nil
 	})
-	return err
 }
 
-func (s *Service) report(op *crud.Op, r Report) error {
+func (s *Service) report(op *crud.Op, r Report, seen *transitions) error {
 	r = r.clean()
 	services, err := crud.LoadAll[VPNService](op, op.Tx, by(KindService, "router_id", r.Router))
 	if err != nil {
@@ -53,11 +52,11 @@ func (s *Service) report(op *crud.Op, r Report) error {
 	for _, v := range services {
 		ids = append(ids, v.ID)
 		status, reason := serviceStatus(op, v, router, r)
-		if err := setStatus[VPNService](op, KindService, v.ID, r.Rev, status, reason); err != nil {
+		if err := setStatus[VPNService](op, KindService, v.ID, r.Rev, status, reason, seen); err != nil {
 			return err
 		}
 	}
-	return s.reportConnections(op, ids, r)
+	return s.reportConnections(op, ids, r, seen)
 }
 
 // maxReason bounds each text of a reason, in characters.
@@ -119,7 +118,7 @@ func serviceStatus(op *crud.Op, v *VPNService, router *Router, r Report) (string
 }
 
 // reportConnections leaves alone what is not on the report's router: its revision says nothing of them.
-func (s *Service) reportConnections(op *crud.Op, services []string, r Report) error {
+func (s *Service) reportConnections(op *crud.Op, services []string, r Report, seen *transitions) error {
 	for _, c := range r.Connections {
 		known, _, err := crud.Load[Connection](op, op.Tx, KindConnection, c.ID)
 		if errors.Is(err, resource.ErrNotFound) || err == nil && !slices.Contains(services, known.VPNServiceID) {
@@ -135,7 +134,7 @@ func (s *Service) reportConnections(op *crud.Op, services []string, r Report) er
 		case StateError:
 			status = Errored
 		}
-		if err := setStatus[Connection](op, KindConnection, c.ID, r.Rev, status, why); err != nil {
+		if err := setStatus[Connection](op, KindConnection, c.ID, r.Rev, status, why, seen); err != nil {
 			return err
 		}
 	}
@@ -152,7 +151,7 @@ func (c *Connection) state() (*string, **Reason) { return &c.Status, &c.StatusRe
 func setStatus[T any, P interface {
 	*T
 	stateful
-}](op *crud.Op, kind, id string, rev int64, status string, why *Reason) error {
+}](op *crud.Op, kind, id string, rev int64, status string, why *Reason, seen *transitions) error {
 	v, row, err := crud.Load[T](op, op.Tx, kind, id)
 	if errors.Is(err, resource.ErrNotFound) {
 		return nil
@@ -167,6 +166,7 @@ func setStatus[T any, P interface {
 	if why != nil && *re != nil && (*re).Code == why.Code {
 		why.FirstSeen = (*re).FirstSeen
 	}
+	seen.note(kind, id, row.ProjectID, *st, status, *re, why)
 	*st, *re = status, why
 	return crud.Save(op, row, v, false)
 }

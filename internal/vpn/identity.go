@@ -1,4 +1,4 @@
-package gateway
+package vpn
 
 import (
 	"net/netip"
@@ -11,11 +11,12 @@ var (
 	emailText = regexp.MustCompile(`^[^@\s]+@[A-Za-z0-9_.-]+$`)
 )
 
-// identity writes an API identity the way charon reads it, with its type spelt out: charon guesses from the text, and
-// its guesses differ from what the API means (a key id with "=" would become a distinguished name, "%any" a wildcard).
+// Identity writes peer_id or local_id with its type spelt out (RFC 7296 section 3.5), as charon reads it: charon guesses from
+// the text, and its guesses differ from what the API means (a key id with "=" would become a distinguished name, "%any" a
+// wildcard).
 //
 // A leading @ is the old notation "this is a name, do not resolve it"; it is never part of the identity on the wire.
-func identity(id string) string {
+func Identity(id string) string {
 	if addr, err := netip.ParseAddr(id); err == nil {
 		return addr.WithZone("").String()
 	}
@@ -32,4 +33,10 @@ func identity(id string) string {
 	default:
 		return "keyid:" + id
 	}
+}
+
+// sameIdentity compares as IKE peers do: names and e-mail addresses without regard to case.
+func sameIdentity(a, b string) bool {
+	x, y := Identity(a), Identity(b)
+	return x == y || !strings.HasPrefix(x, "keyid:") && strings.EqualFold(x, y)
 }
