@@ -88,7 +88,7 @@ func (e *edge) caught(w *recorder, r *http.Request, t *trace, p any) (cut bool) 
 // line never shows a query, a header or a body: they may hold secrets.
 func (e *edge) line(r *http.Request, t *trace, status int, path string, took time.Duration) {
 	level := slog.LevelInfo
-	if path == "/healthz" {
+	if path == "/healthz" || status < 300 && (r.Method == http.MethodGet || r.Method == http.MethodHead) { // polls would bury the rest
 		level = slog.LevelDebug
 	}
 	attrs := []slog.Attr{slog.String("request", t.id), slog.String("method", r.Method), slog.String("path", path),

@@ -35,9 +35,9 @@ type site struct {
 }
 
 // newSite starts a server and lays a site on it.
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, args ...string) *site {
 	t.Helper()
-	s := &site{server: newServer(t)}
+	s := &site{server: newServer(t, args...)}
 	s.layNetworks(nil, nil)
 	s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
 	s.layService()
