@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -98,6 +99,9 @@ func (b *bench) sweep() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := lab.Sweep(runDir, rawName, peerName)
+	if _, e := os.Stat(runDir + "/gw"); errors.Is(e, fs.ErrNotExist) {
+		return err
+	}
 	if out, e := exec.CommandContext(ctx, b.binary, "gateway", "down", "--run-dir", runDir+"/gw").CombinedOutput(); e != nil {
 		err = errors.Join(err, fmt.Errorf("gateway down: %w: %s", e, bytes.TrimSpace(out)))
 	}
