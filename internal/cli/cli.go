@@ -46,6 +46,7 @@ type env struct {
 	log             *slog.Logger
 	in              io.Reader
 	out             io.Writer
+	err             io.Writer // for advice beside the answer
 	version         string
 }
 
@@ -76,9 +77,9 @@ func Main(args []string, version string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	e := &env{Context: ctx, log: newLog(stderr, c.LogLevel, c.LogFormat), in: os.Stdin, out: stdout, version: version}
+	e := &env{Context: ctx, log: newLog(stderr, c.LogLevel, c.LogFormat), in: os.Stdin, out: stdout, err: stderr, version: version}
 	if err := k.Run(e); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(stderr, "culvert:", err)
+		fmt.Fprintln(stderr, "culvert:", plain(err))
 		return 1
 	}
 	return 0

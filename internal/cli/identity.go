@@ -28,10 +28,9 @@ or stopped. A running one takes the change over at once with PostgreSQL, and wit
 
 // identityFlags say where identity is kept and how to answer.
 type identityFlags struct {
-	Data     string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"The server's data folder (${default})."`
-	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://…; without it SQLite in the data folder."`
-	Domain   string `default:"Default" env:"CULVERT_DOMAIN" placeholder:"NAME" help:"Domain of the users and projects that are named, by name or id (${default})."`
-	JSON     bool   `name:"json" help:"Answer JSON instead of a table."`
+	dataFlags
+	Domain string `default:"Default" env:"CULVERT_DOMAIN" placeholder:"NAME" help:"Domain of the users and projects that are named, by name or id (${default})."`
+	JSON   bool   `name:"json" help:"Answer JSON instead of a table."`
 }
 
 // desk is where the operator works on identity.
@@ -41,6 +40,7 @@ type desk struct {
 	by     *identity.Token
 	domain *identity.Domain
 	json   bool
+	again  string // flags of a command that is advised
 }
 
 // with opens identity for fn.
@@ -61,7 +61,7 @@ func (f *identityFlags) with(e *env, fn func(*desk) error) error {
 	if err != nil {
 		return errors.Join(err, st.Close())
 	}
-	d := &desk{env: e, Service: id, by: identity.Operator(), json: f.JSON}
+	d := &desk{env: e, Service: id, by: identity.Operator(), json: f.JSON, again: f.again()}
 	if d.domain, err = d.findDomain(f.Domain); err == nil {
 		err = fn(d)
 	}
@@ -139,6 +139,21 @@ func (d *desk) encode(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// adviseAdmin says how to make an admin again when none is left that can log in.
+func (d *desk) adviseAdmin() error {
+	all, err := d.Assignments(d, d.by, identity.AssignmentFilter{Names: true})
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.Role.Name == "admin" && a.User.Enabled {
+			return nil
+		}
+	}
+	_, err = fmt.Fprintf(d.err, "No user that is enabled has the role admin any more. To make one: culvert user create NAME --project admin --role admin%s\n", d.again)
+	return err
 }
 
 func yesNo(b bool) string {

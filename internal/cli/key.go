@@ -15,8 +15,7 @@ type keyCmd struct {
 }
 
 type rotateCmd struct {
-	Data     string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"The server's data folder (${default})."`
-	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://…; without it SQLite in the data folder."`
+	dataFlags
 }
 
 // Help is shown by culvert key rotate --help.
@@ -46,6 +45,10 @@ func (c *rotateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.out, "The keyset has %d keys; %d secrets were sealed anew with the newest.\n", keys.Keys(), n)
+	were := "were"
+	if n == 1 {
+		were = "was"
+	}
+	_, err = fmt.Fprintf(e.out, "The keyset has %s; %s %s sealed anew with the newest.\n", count(keys.Keys(), "key"), count(n, "secret"), were)
 	return err
 }

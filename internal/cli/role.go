@@ -181,6 +181,9 @@ func (c *roleRevokeCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
+		if err := d.adviseAdmin(); err != nil {
+			return err
+		}
 		return d.say(v, "%s no longer has the role %s on %s.", v.User, v.Role, v.where())
 	})
 }

@@ -23,7 +23,7 @@ import (
 type serverCmd struct {
 	Data     string `default:"/var/lib/culvert" env:"CULVERT_DATA" placeholder:"DIR" help:"Folder for the database, the keyset and the agents' token; made if missing (${default})."`
 	Listen   string `default:"127.0.0.1:9696" env:"CULVERT_LISTEN" placeholder:"ADDR" help:"Address and port to serve on (${default})."`
-	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://USER:PASSWORD@HOST/DB; without it SQLite in the data folder."`
+	Database string `env:"CULVERT_DATABASE" placeholder:"URL" help:"postgres://USER:PASSWORD@HOST/DB (or postgresql://…), sqlite:FILE or a FILE for SQLite; without it culvert.db in the data folder."`
 	Gateway  string `default:"local" enum:"local,none" env:"CULVERT_GATEWAY" help:"local: this process is a gateway too and needs root; none: agents elsewhere are (${default})."`
 	gatewayFlags
 

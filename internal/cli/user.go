@@ -159,6 +159,11 @@ func (c *userSetCmd) Run(e *env) error {
 		if u, err = d.UpdateUser(d, d.by, u.ID, in); err != nil {
 			return err
 		}
+		if c.Disable {
+			if err := d.adviseAdmin(); err != nil {
+				return err
+			}
+		}
 		return d.say(viewUser(u, ""), "Changed the user %s (%s); enabled: %s.", u.Name, u.ID, yesNo(u.Enabled))
 	})
 }
@@ -196,7 +201,7 @@ func (c *userPasswordCmd) Run(e *env) error {
 		}
 		text := ""
 		if !u.Enabled {
-			text = fmt.Sprintf("\nThe user is disabled: culvert user set %s --enable", u.Name)
+			text = fmt.Sprintf("\nThe user is disabled: culvert user set %s --enable%s", quoted(u.Name), d.again)
 		}
 		return d.say(viewUser(u, shown), "The user %s has a new password.%s%s", u.Name, passwordLine(u.Name, shown), text)
 	})
@@ -219,6 +224,9 @@ func (c *userDeleteCmd) Run(e *env) error {
 			return err
 		}
 		if err := d.DeleteUser(d, d.by, u.ID); err != nil {
+			return err
+		}
+		if err := d.adviseAdmin(); err != nil {
 			return err
 		}
 		return d.say(viewUser(u, ""), "Deleted the user %s (%s).", u.Name, u.ID)
