@@ -5,7 +5,7 @@ BIN := bin/culvert
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export CGO_ENABLED = 0
 
-.PHONY: build run test conformance bench fuzz lint deps deps-test clean
+.PHONY: build run test test-openstack conformance bench fuzz lint deps deps-test clean
 
 build: ## one static binary
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
@@ -17,6 +17,11 @@ run: deps build ## the all-in-one server with a demo tunnel, until Ctrl-C
 test: deps-test lint ## everything: both store engines, real charon, real tunnels, the binary itself, suites of others
 	$(GO) build -trimpath -o $(BIN) .
 	$(GO) test -timeout 20m ./...
+
+test-openstack: deps-test ## beside a real Keystone and Neutron from Debian's packages, which it installs, starts on loopback and ends
+	test/openstack/stack install
+	$(GO) vet -tags openstack ./test/openstack
+	$(GO) test -tags openstack -count=1 -v -timeout 15m ./test/openstack
 
 conformance: deps-test ## upstream's own suites and clients, unmodified, against the binary; `make test` runs them too
 	$(GO) test -count=1 -v -timeout 10m ./test/conformance

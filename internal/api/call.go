@@ -52,7 +52,7 @@ func (s *server) serve(mux *http.ServeMux, pattern string, may guard, v verbs) {
 		case do != nil:
 			err = do(c)
 		case v == nil:
-			err = errNoURI()
+			err = s.unserved(c)
 		default:
 			w.Header().Set("Allow", allow)
 			err = resource.Errorf(http.StatusMethodNotAllowed, "HTTPMethodNotAllowed", "The method %s is not allowed for this resource; allowed are %s.", clip(r.Method), allow)

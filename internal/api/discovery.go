@@ -34,7 +34,7 @@ func (s *server) index(c *call) error {
 		out = append(out, indexEntry{i.Name, i.Plural, []link{{"self", s.origin(c.r) + "/v2.0/" + i.Path}}})
 	}
 	slices.SortFunc(out, func(a, b indexEntry) int { return cmp.Compare(a.Links[0].Href, b.Links[0].Href) })
-	return c.json(http.StatusOK, map[string][]indexEntry{"resources": out})
+	return merged(s, c, "resources", "name", out)
 }
 
 // extension is one capability that clients ask for by its alias.
@@ -90,7 +90,7 @@ func (s *server) served() []extension {
 }
 
 func (s *server) extensions(c *call) error {
-	return c.json(http.StatusOK, map[string][]extension{"extensions": s.served()})
+	return merged(s, c, "extensions", "alias", s.served())
 }
 
 func (s *server) extension(c *call) error {
@@ -99,6 +99,9 @@ func (s *server) extension(c *call) error {
 		if e.Alias == alias {
 			return c.json(http.StatusOK, map[string]extension{"extension": e})
 		}
+	}
+	if s.Upstream != nil {
+		return s.unserved(c)
 	}
 	return resource.Errorf(http.StatusNotFound, "HTTPNotFound", "Extension with alias %s does not exist", clip(alias))
 }

@@ -37,7 +37,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		ch.Error.Code, ch.Error.Title, ch.Error.Message = e.Code, "Unauthorized", e.Message
 		doc = ch
 		if w.Header().Get("WWW-Authenticate") == "" {
-			w.Header().Set("WWW-Authenticate", `Keystone uri="`+s.origin(r)+`/identity"`)
+			w.Header().Set("WWW-Authenticate", `Keystone uri="`+s.keystoneURL(r)+`"`)
 		}
 	}
 	body, err := resource.Encode(doc)
@@ -51,6 +51,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func public(t *trace, err error) *resource.Error {
 	var e *resource.Error
 	if errors.As(err, &e) {
+		if e.Code >= http.StatusInternalServerError && t.err == nil {
+			t.err = err
+		}
 		return e
 	}
 	t.err = err

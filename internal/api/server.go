@@ -40,6 +40,10 @@ type Config struct {
 	VPCs           VPCs
 	CORSOrigins    []string // web pages of these origins may call; none: no page may
 	Gateways       Gateways
+	// Upstream is what answers for everything below /v2.0 that is not served here; nil: nothing does.
+	Upstream Upstream
+	// Keystone is the URL of the Keystone that Auth asks, such as https://cloud.example.net:5000/v3; "": Identity is ours.
+	Keystone string
 	// AgentToken is the bearer token of /agent/v1/*. While it is empty those URIs do not exist.
 	AgentToken string
 	Log        *slog.Logger
@@ -121,6 +125,10 @@ func (s *server) routes(mux *http.ServeMux) {
 	}
 	if s.Resources.Kinds()["port"] != nil {
 		s.serve(mux, "/v2.0/security-groups", s.user, verbs{"GET": s.noSecurityGroups})
+	}
+	if s.Keystone != "" {
+		s.serve(mux, "/identity", s.keystoneElsewhere, nil)
+		s.serve(mux, "/identity/", s.keystoneElsewhere, nil)
 	}
 	if s.Identity != nil {
 		mux.Handle("/identity", s.Identity)

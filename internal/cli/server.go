@@ -27,15 +27,17 @@ type serverCmd struct {
 	Gateway  string `default:"local" enum:"local,none" env:"CULVERT_GATEWAY" help:"local: this process is a gateway too and needs root; none: agents elsewhere are (${default})."`
 	gatewayFlags
 
-	PublicURL     string            `env:"CULVERT_PUBLIC_URL" placeholder:"URL" help:"What links and the catalog say, such as https://vpn.example.net; without it what each request was sent to."`
-	Defaults      string            `default:"secure" enum:"secure,neutron" env:"CULVERT_DEFAULTS" help:"Algorithms of a policy that leaves them out: secure (IKEv2, aes-256, group14) or neutron (IKEv1, aes-128, group5)."`
-	WeakCrypto    string            `default:"warn" enum:"allow,warn,deny" env:"CULVERT_WEAK_CRYPTO" help:"What happens to md5, sha1, 3des and groups 1, 2, 5, 22: ${enum} (${default})."`
-	MaxPairs      int               `default:"100" env:"CULVERT_MAX_PAIRS" placeholder:"N" help:"Most pairs of local and peer networks in one connection (${default})."`
-	PageLimit     int               `default:"1000" env:"CULVERT_PAGE_LIMIT" placeholder:"N" help:"Most rows in one list answer; the rest is a link away (${default})."`
-	Quota         map[string]int64  `env:"CULVERT_QUOTA" placeholder:"KIND=N" help:"Most of a kind that a project may have, -1 for no limit; repeatable. Shipped: vpnservice 10, ipsec_site_connection 50, ikepolicy 50, ipsecpolicy 50, endpoint_group 100. Per project through the API."`
-	CORSOrigin    []string          `name:"cors-origin" env:"CULVERT_CORS_ORIGIN" placeholder:"ORIGIN" help:"Web pages of this origin, such as https://ui.example.net, may call the API; repeatable. Without it none may."`
-	CatalogName   map[string]string `env:"CULVERT_CATALOG_NAME" mapsep:"," placeholder:"TYPE=NAME" help:"List the network API in the catalog as a service of this type too, such as vpc=vpc for clients of Open Telekom Cloud; repeatable."`
-	TokenLifetime time.Duration     `default:"1h" env:"CULVERT_TOKEN_LIFETIME" placeholder:"TIME" help:"How long a login lasts (${default})."`
+	PublicURL   string            `env:"CULVERT_PUBLIC_URL" placeholder:"URL" help:"What links and the catalog say, such as https://vpn.example.net; without it what each request was sent to."`
+	Defaults    string            `default:"secure" enum:"secure,neutron" env:"CULVERT_DEFAULTS" help:"Algorithms of a policy that leaves them out: secure (IKEv2, aes-256, group14) or neutron (IKEv1, aes-128, group5)."`
+	WeakCrypto  string            `default:"warn" enum:"allow,warn,deny" env:"CULVERT_WEAK_CRYPTO" help:"What happens to md5, sha1, 3des and groups 1, 2, 5, 22: ${enum} (${default})."`
+	MaxPairs    int               `default:"100" env:"CULVERT_MAX_PAIRS" placeholder:"N" help:"Most pairs of local and peer networks in one connection (${default})."`
+	PageLimit   int               `default:"1000" env:"CULVERT_PAGE_LIMIT" placeholder:"N" help:"Most rows in one list answer; the rest is a link away (${default})."`
+	Quota       map[string]int64  `env:"CULVERT_QUOTA" placeholder:"KIND=N" help:"Most of a kind that a project may have, -1 for no limit; repeatable. Shipped: vpnservice 10, ipsec_site_connection 50, ikepolicy 50, ipsecpolicy 50, endpoint_group 100. Per project through the API."`
+	CORSOrigin  []string          `name:"cors-origin" env:"CULVERT_CORS_ORIGIN" placeholder:"ORIGIN" help:"Web pages of this origin, such as https://ui.example.net, may call the API; repeatable. Without it none may."`
+	CatalogName map[string]string `env:"CULVERT_CATALOG_NAME" mapsep:"," placeholder:"TYPE=NAME" help:"List the network API in the catalog as a service of this type too, such as vpc=vpc for clients of Open Telekom Cloud; repeatable."`
+	cloudFlags
+
+	TokenLifetime time.Duration `default:"1h" env:"CULVERT_TOKEN_LIFETIME" placeholder:"TIME" help:"How long a login lasts (${default})."`
 }
 
 // Help is shown by culvert server --help.
@@ -49,10 +51,11 @@ Stopping or killing the server drops no tunnel: strongSwan goes on, and the next
   culvert server --data /var/lib/culvert --physical-network wan=eth0`
 }
 
-func (c *serverCmd) config(e *env) server.Config {
+func (c *serverCmd) config(e *env) (server.Config, error) {
+	cloud, neutron, err := c.cloud()
 	return server.Config{Data: c.Data, Database: c.Database, PublicURL: c.PublicURL, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
 		MaxPairs: c.MaxPairs, PageLimit: c.PageLimit, Quotas: c.Quota, CORSOrigins: c.CORSOrigin, TokenLifetime: c.TokenLifetime,
-		CatalogNames: catalogNames(c.CatalogName), Log: e.log}
+		CatalogNames: catalogNames(c.CatalogName), Keystone: cloud, Neutron: neutron, Log: e.log}, err
 }
 
 func catalogNames(in map[string]string) (out []api.CatalogName) {
@@ -77,7 +80,11 @@ func (c *serverCmd) Run(e *env) error {
 		if err := unmark(c.Data); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "Culvert serves on %s (identity: %s/identity)\n", url, url)
+		login := url + "/identity"
+		if c.Identity == "keystone" {
+			login = c.KeystoneURL
+		}
+		fmt.Fprintf(e.out, "Culvert serves on %s (identity: %s)\n", url, login)
 		return nil
 	})
 }
@@ -92,7 +99,11 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ln net.Listener, ready fu
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	s, err := server.Open(ctx, c.config(e))
+	conf, err := c.config(e)
+	if err != nil {
+		return err
+	}
+	s, err := server.Open(ctx, conf)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ func (s *Service) create(ctx context.Context, c identity.Caller, kind string, in
 		if err != nil {
 			return nil, at(i, err)
 		}
+		if err := k.prepare(ctx, "", attrs); err != nil {
+			return nil, at(i, err)
+		}
 		all[i] = attrs
 		more[attrs["project_id"].(string)]++
 	}

@@ -13,13 +13,16 @@ import (
 // Rules are what is special to one kind; a nil function means nothing special. They run inside of the change, after the
 // attributes were checked and set, and may read and write any row.
 type Rules[T any] struct {
-	Create func(op *Op, new *T) error
-	Update func(op *Op, old, new *T) error
-	Delete func(op *Op, old *T) error
-	Refs   func(*T) []string // rows that this one needs
-	Uniq   func(*T) string
-	Shared func(*T) bool
-	Time   func(*Op) string // how created_at and updated_at are written; nil is Op.Now
+	// Prepare runs before the change begins, to ask other hosts what the rules will have to know: a change must not wait
+	// for them, since all others wait for it. id is "" for a create.
+	Prepare func(ctx context.Context, id string, sent resource.Attrs) error
+	Create  func(op *Op, new *T) error
+	Update  func(op *Op, old, new *T) error
+	Delete  func(op *Op, old *T) error
+	Refs    func(*T) []string // rows that this one needs
+	Uniq    func(*T) string
+	Shared  func(*T) bool
+	Time    func(*Op) string // how created_at and updated_at are written; nil is Op.Now
 	// Filter turns one of the kind's Filters into one that the store understands; values are never empty.
 	Filter func(ctx context.Context, r resource.Reader, name string, values []string) (resource.Filter, error)
 	// Stored runs after the row was written or, with a nil new, deleted.
@@ -29,6 +32,7 @@ type Rules[T any] struct {
 // Kind is a resource.Kind with its rules.
 type Kind interface {
 	Info() *resource.Kind
+	prepare(ctx context.Context, id string, sent resource.Attrs) error
 	create(*Op) (resource.Row, error)
 	update(*Op, resource.Row) (resource.Row, error)
 	delete(*Op, resource.Row) error
@@ -46,6 +50,13 @@ type kind[T any, P resource.Of[T]] struct {
 }
 
 func (k *kind[T, P]) Info() *resource.Kind { return k.info }
+
+func (k *kind[T, P]) prepare(ctx context.Context, id string, sent resource.Attrs) error {
+	if k.rules.Prepare == nil {
+		return nil
+	}
+	return k.rules.Prepare(ctx, id, sent)
+}
 
 func (k *kind[T, P]) create(op *Op) (resource.Row, error) {
 	v := P(new(T))

@@ -80,6 +80,19 @@ func (s *Service) Change(ctx context.Context, fn func(*Op) error) (int64, error)
 	return s.Store.Change(ctx, func(tx resource.Tx) error { return fn(s.op(ctx, identity.Caller{}, tx)) })
 }
 
+// View runs fn on one snapshot, without a caller; what fn writes fails.
+func (s *Service) View(ctx context.Context, fn func(*Op) error) error {
+	return s.Store.View(ctx, func(r resource.Reader) error { return fn(s.op(ctx, identity.Caller{}, readOnly{r})) })
+}
+
+// readOnly lets a snapshot be read where a change in progress is read elsewhere.
+type readOnly struct{ resource.Reader }
+
+func (readOnly) Next() int64                                  { return 0 }
+func (readOnly) Insert(context.Context, resource.Row) error   { return errors.ErrUnsupported }
+func (readOnly) Update(context.Context, resource.Row) error   { return errors.ErrUnsupported }
+func (readOnly) Delete(context.Context, string, string) error { return errors.ErrUnsupported }
+
 func (s *Service) op(ctx context.Context, c identity.Caller, tx resource.Tx) *Op {
 	now := s.Now().UTC()
 	return &Op{Context: ctx, Caller: c, Tx: tx, Svc: s, Now: resource.FormatTime(now), At: now}
@@ -90,6 +103,9 @@ func (s *Service) Update(ctx context.Context, c identity.Caller, kind, id string
 	k := s.kinds[kind]
 	attrs, err := k.Info().ForPut(in)
 	if err != nil {
+		return nil, err
+	}
+	if err := k.prepare(ctx, id, attrs); err != nil {
 		return nil, err
 	}
 	var row resource.Row

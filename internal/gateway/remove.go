@@ -29,6 +29,16 @@ func (r *router) remove(ctx context.Context) error {
 		}
 		r.charon = nil
 	}
+	name, err := r.borrowed()
+	if err == nil && name != "" {
+		err = r.giveBack(name)
+	}
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		return os.RemoveAll(string(r.dir))
+	}
 	bridges, err := r.readBridges()
 	if err != nil {
 		return err

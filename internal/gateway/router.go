@@ -70,20 +70,21 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err := os.MkdirAll(string(r.dir), 0o700); err != nil {
 		return err
 	}
-	ns, err := openNamespace(NamespaceName(r.id))
-	if errors.Is(err, os.ErrNotExist) {
-		r.settled = false
-		ns, err = createNamespace(NamespaceName(r.id))
-	}
+	ns, err := r.namespace(spec)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
+	if spec.Namespace != "" {
+		if err := r.followNamespace(ns); err != nil {
+			return err
+		}
+	}
 	if err := r.pickPlane(); err != nil {
 		return err
 	}
 	rules := guardRules(spec, r.plane)
-	extra, err := r.prepare(ns, rules)
+	extra, err := r.prepare(ns, rules, spec.Namespace != "")
 	if err != nil {
 		return err
 	}
@@ -125,9 +126,11 @@ func (r *router) pickPlane() error {
 	return nil
 }
 
-// prepare makes the settings and the guard true, forwarding last. It answers whether the guard has rules too many.
-func (r *router) prepare(ns *namespace, rules []guardRule) (extra bool, err error) {
-	if !r.settled {
+// prepare makes the settings and the guard true, forwarding last; in a borrowed namespace the settings are not ours. It
+// answers whether the guard has rules too many.
+func (r *router) prepare(ns *namespace, rules []guardRule, borrowed bool) (extra bool, err error) {
+	settled := r.settled || borrowed
+	if !settled {
 		if err := ns.sysctl(quiet); err != nil {
 			return false, err
 		}
@@ -135,7 +138,7 @@ func (r *router) prepare(ns *namespace, rules []guardRule) (extra bool, err erro
 	if extra, err = (guard{ns}).set(rules, false); err != nil {
 		return false, err
 	}
-	if !r.settled {
+	if !settled {
 		if err := ns.sysctl(forwarding); err != nil {
 			return false, err
 		}
@@ -146,6 +149,13 @@ func (r *router) prepare(ns *namespace, rules []guardRule) (extra bool, err erro
 
 // setLinks makes interfaces, addresses and routes true. It answers the bridges that this router has no more use for.
 func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err error) {
+	var onLo []netip.Prefix
+	if r.plane == Userland {
+		onLo = anchors(spec)
+	}
+	if spec.Namespace != "" {
+		return nil, r.setAnchors(ns, onLo)
+	}
 	r.g.links.Lock()
 	defer r.g.links.Unlock()
 	w := &wires{host: r.g.host, ns: ns, physical: r.g.cfg.Physical}
@@ -155,10 +165,6 @@ func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err erro
 	want := wantedInterfaces(spec)
 	if err := w.set(want); err != nil {
 		return nil, err
-	}
-	var onLo []netip.Prefix
-	if r.plane == Userland {
-		onLo = anchors(spec)
 	}
 	var gateways []netip.Addr
 	if spec.External != nil {

@@ -16,11 +16,13 @@ import (
 	"culvert/internal/crud"
 	"culvert/internal/identity"
 	"culvert/internal/keyring"
+	"culvert/internal/keystone"
+	"culvert/internal/neutron"
 	"culvert/internal/store"
-	"culvert/internal/topology"
 	"culvert/internal/vpn"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 )
 
 // Config is what can be chosen. Data and Log must be set.
@@ -36,6 +38,11 @@ type Config struct {
 	CORSOrigins   []string          // web pages of these origins may call the API; none: no page may
 	CatalogNames  []api.CatalogName // more services of the catalog that are the network API, such as vpc
 	TokenLifetime time.Duration
+	// Keystone says who a token belongs to; without a URL identity is our own.
+	Keystone keystone.Config
+	// Neutron is the URL of the Neutron whose routers and subnets are used, and for which we answer; "": networks are our
+	// own. It needs Keystone.
+	Neutron string
 	// PendingDeadline ends a PENDING_* that no gateway answers; 0 is the VPN's own default.
 	PendingDeadline time.Duration
 	Now             func() time.Time // nil: time.Now
@@ -51,9 +58,11 @@ type Server struct {
 
 	Store     *store.Store
 	Keyring   *keyring.Keyring
-	Identity  *identity.Service
+	Identity  *identity.Service // nil beside a Keystone
 	Resources *crud.Service
 	VPN       *vpn.Service
+	keystone  *keystone.Keystone // nil: identity is our own
+	neutron   *neutron.Neutron   // nil: networks are our own
 	lock      *os.File
 }
 
@@ -105,36 +114,15 @@ func (s *Server) openData(ctx context.Context, c Config) (err error) {
 	return err
 }
 
-func (s *Server) wire(ctx context.Context, c Config) error {
-	top, err := topology.New(topology.Config{Service: s.Resources})
-	if err != nil {
-		return err
-	}
-	s.Resources.Add(top.Kinds()...)
-	s.VPN, err = vpn.New(vpn.Config{Resources: s.Resources, Topology: view{top}, Log: c.Log, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
-		MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline})
-	if err != nil {
-		return err
-	}
-	top.SetGuard(s.VPN)
-	s.Identity, err = identity.New(identity.Config{Store: s.Store, Sealer: s.Keyring, Now: c.Now, TokenLifetime: c.TokenLifetime})
-	if err != nil {
-		return err
-	}
-	if s.FirstAdmin, err = s.Identity.Bootstrap(ctx); err != nil {
-		return err
-	}
-	keystone, err := api.NewKeystone(api.KeystoneConfig{Service: s.Identity, Log: c.Log, PublicURL: c.PublicURL, Names: c.CatalogNames})
-	if err != nil {
-		return err
-	}
-	s.Handler, err = api.New(api.Config{Resources: s.Resources, Auth: s.Identity, Identity: keystone, Routers: top, Tags: top, Quotas: s.VPN, ConnectionTags: s.VPN, VPCs: top, CORSOrigins: c.CORSOrigins, Gateways: s.VPN,
-		AgentToken: s.AgentToken, Log: c.Log, PublicURL: c.PublicURL, PageLimit: c.PageLimit})
-	return err
-}
-
 // Run does the server's own work until ctx ends.
-func (s *Server) Run(ctx context.Context) error { return s.VPN.Run(ctx) }
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.VPN.Run(ctx) })
+	if s.neutron != nil {
+		g.Go(func() error { return s.neutron.Run(ctx) })
+	}
+	return g.Wait()
+}
 
 // Close lets go of the store and of the data folder.
 func (s *Server) Close() error {

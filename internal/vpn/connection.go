@@ -46,6 +46,7 @@ func connectionKind() *resource.Kind {
 
 func (s *Service) connectionRules() crud.Rules[Connection] {
 	return crud.Rules[Connection]{
+		Prepare: s.prepareConnection,
 		Create: func(op *crud.Op, c *Connection) error {
 			c.Status = PendingCreate
 			return s.checkConnection(op, c)
@@ -92,6 +93,9 @@ func (s *Service) checkConnection(op *crud.Op, c *Connection) error {
 		return err
 	}
 	router, err := s.Topology.Router(op, op.Tx, service.RouterID)
+	if s.gone(err) {
+		return resource.Errorf(404, "RouterNotFound", "Router %s could not be found", service.RouterID)
+	}
 	if err != nil {
 		return err
 	}

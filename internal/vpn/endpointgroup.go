@@ -24,7 +24,8 @@ func endpointGroupKind() *resource.Kind {
 
 func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
 	return crud.Rules[EndpointGroup]{
-		Create: func(op *crud.Op, g *EndpointGroup) error { return s.checkEndpoints(op, g) },
+		Prepare: s.prepareGroup,
+		Create:  func(op *crud.Op, g *EndpointGroup) error { return s.checkEndpoints(op, g) },
 		Update: func(op *crud.Op, old, g *EndpointGroup) error {
 			if op.Intent = intended(op, old, g); !op.Intent {
 				return nil
@@ -33,7 +34,7 @@ func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
 		},
 		Refs: func(g *EndpointGroup) []string {
 			if g.Type == "subnet" {
-				return g.Endpoints
+				return s.refs(g.Endpoints...)
 			}
 			return nil
 		},

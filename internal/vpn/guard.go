@@ -56,16 +56,27 @@ func (s *Service) usesSubnet(op *crud.Op, c *Connection, subnet string) error {
 
 // MayDeleteSubnet refuses to delete a subnet that is in an endpoint group.
 func (s *Service) MayDeleteSubnet(op *crud.Op, subnet string) error {
+	if s.foreign != nil {
+		g, err := s.groupOf(op, subnet)
+		if g != nil {
+			err = subnetInGroup(subnet, g.ID)
+		}
+		return err
+	}
 	users, err := op.Tx.Users(op, subnet)
 	if err != nil {
 		return err
 	}
 	for _, u := range users {
 		if u.Kind == KindEndpointGroup {
-			return resource.Errorf(409, "SubnetInUse", "Unable to complete operation on subnet %s: SubnetInUseByEndpointGroup: it is used by endpoint group %s", subnet, u.ID)
+			return subnetInGroup(subnet, u.ID)
 		}
 	}
 	return nil
+}
+
+func subnetInGroup(subnet, group string) error {
+	return resource.Errorf(409, "SubnetInUse", "Unable to complete operation on subnet %s: SubnetInUseByEndpointGroup: it is used by endpoint group %s", subnet, group)
 }
 
 // RouterChanged takes over what a gateway must know of a changed router, and the addresses that its services answer.
@@ -75,6 +86,12 @@ func (s *Service) RouterChanged(op *crud.Op, router string) error {
 		return err
 	}
 	r, err := s.Topology.Router(op, op.Tx, router)
+	if s.gone(err) {
+		if err := s.bereave(op, services, op.Tx.Next(), &transitions{}); err != nil {
+			return err
+		}
+		return s.touch(op, router)
+	}
 	if err != nil {
 		return err
 	}

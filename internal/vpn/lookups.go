@@ -12,6 +12,7 @@ import (
 type lookups struct {
 	op       *crud.Op
 	topology Topology
+	foreign  bool
 	ike      map[string]*IKEPolicy
 	esp      map[string]*IPsecPolicy
 	groups   map[string]*EndpointGroup
@@ -19,7 +20,7 @@ type lookups struct {
 }
 
 func (s *Service) lookups(op *crud.Op) *lookups {
-	return &lookups{op: op, topology: s.Topology, ike: map[string]*IKEPolicy{}, esp: map[string]*IPsecPolicy{},
+	return &lookups{op: op, topology: s.Topology, foreign: s.foreign != nil, ike: map[string]*IKEPolicy{}, esp: map[string]*IPsecPolicy{},
 		groups: map[string]*EndpointGroup{}, cidrs: map[string]netip.Prefix{}}
 }
 
@@ -41,13 +42,17 @@ func (l *lookups) allGroups(project string) error {
 	return err
 }
 
-// subnets are the CIDRs of these subnets, in their order.
-func (l *lookups) subnets(ids []string) ([]netip.Prefix, error) {
+// subnets are the CIDRs of these subnets, in their order. One that does not exist is a 404, or is left out where it may be
+// gone: a foreign topology does not ask before it deletes one.
+func (l *lookups) subnets(ids []string, mayBeGone bool) ([]netip.Prefix, error) {
 	out := []netip.Prefix{}
 	for _, id := range ids {
 		p, known := l.cidrs[id]
 		if !known {
 			sub, err := l.topology.Subnet(l.op, l.op.Tx, id)
+			if errors.Is(err, resource.ErrNotFound) && mayBeGone {
+				continue
+			}
 			if errors.Is(err, resource.ErrNotFound) {
 				return nil, resource.Errorf(404, "SubnetNotFound", "Subnet %s could not be found", id)
 			}
@@ -82,6 +87,6 @@ func (l *lookups) selectors(c *Connection, v *VPNService) (sel selectors, err er
 			peers = g.Endpoints
 		}
 	}
-	local, err := l.subnets(ids)
+	local, err := l.subnets(ids, l.foreign)
 	return selectors{merge(local), merge(prefixes(peers))}, err
 }

@@ -125,6 +125,9 @@ func (s *Service) grounded(op *crud.Op, id string) (bool, error) {
 		return false, err
 	}
 	r, err := s.Topology.Router(op, op.Tx, v.RouterID)
+	if s.gone(err) {
+		return false, nil
+	}
 	return err == nil && r.External == nil, err
 }
 

@@ -58,7 +58,7 @@ func (s *Service) groupSelectors(op *crud.Op, c *Connection, r *Router) (sel sel
 	if err != nil {
 		return sel, err
 	}
-	if sel.local, err = s.lookups(op).subnets(local.Endpoints); err != nil {
+	if sel.local, err = s.lookups(op).subnets(local.Endpoints, false); err != nil {
 		return sel, err
 	}
 	if !oneVersion(sel.local) {
@@ -103,7 +103,7 @@ func (s *Service) legacySelectors(op *crud.Op, c *Connection, subnet string) (se
 		}
 	}
 	sel.peer = merge(sel.peer)
-	sel.local, err = s.lookups(op).subnets([]string{subnet})
+	sel.local, err = s.lookups(op).subnets([]string{subnet}, false)
 	return sel, err
 }
 

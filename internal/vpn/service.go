@@ -35,6 +35,8 @@ type Router struct {
 	External     *Link    // nil: no external gateway
 	Internal     []Link   // its interfaces
 	Subnets      []string // ids of the subnets that its interfaces are on
+	// Namespace is the network namespace that the router lives in already, wherever it is; "": a gateway makes one.
+	Namespace string
 }
 
 // Subnet is what the VPN needs to know of a subnet.
@@ -48,6 +50,15 @@ type Subnet struct {
 type Topology interface {
 	Router(ctx context.Context, r resource.Reader, id string) (*Router, error)
 	Subnet(ctx context.Context, r resource.Reader, id string) (*Subnet, error)
+}
+
+// Foreign is a Topology of somebody else's: its routers and subnets are no rows of our store, so that none of ours refers to
+// them, and they may change or go without our consent.
+type Foreign interface {
+	Topology
+	// Refresh makes sure that the Topology's next answers on these routers and subnets are not older than this call. It is
+	// called before a change begins, since a change must not wait for another host. Unknown ids are no error.
+	Refresh(ctx context.Context, routers, subnets []string) error
 }
 
 // Config is what a Service needs. Zero values of the limits are replaced by their defaults.
@@ -71,6 +82,7 @@ type Config struct {
 // Service adds the VPN's kinds to the resources, and stands between them and the gateways.
 type Service struct {
 	Config
+	foreign        Foreign // Topology if it is one; nil: routers and subnets are rows of our store
 	connectionKind *resource.Kind
 	watched        atomic.Int64     // Watched
 	quotas         map[string]int64 // every limit, by kind
@@ -96,6 +108,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{Config: c, quotas: quotas}
+	s.foreign, _ = c.Topology.(Foreign)
 	s.Resources.SetQuota(s)
 	return s, s.addKinds()
 }

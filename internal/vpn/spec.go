@@ -13,7 +13,10 @@ type Spec struct {
 	Router string `json:"router"` // router id
 	Rev    int64  `json:"rev"`    // store revision of the newest change that this Spec contains
 	// Removed says that the router has no VPN any more: the gateway takes everything away and confirms.
-	Removed     bool             `json:"removed,omitempty"`
+	Removed bool `json:"removed,omitempty"`
+	// Namespace names a network namespace that somebody else makes, wires and removes, such as a cloud's L3 agent: the
+	// gateway works in it. "": the gateway makes one, with everything in it.
+	Namespace   string           `json:"namespace,omitempty"`
 	External    *Link            `json:"external,omitempty"` // nil: the router has no external gateway
 	Internal    []Link           `json:"internal,omitempty"`
 	Services    []ServiceSpec    `json:"services,omitempty"`

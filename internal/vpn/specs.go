@@ -45,19 +45,18 @@ func (s *Service) touchService(op *crud.Op, id string) error {
 
 // Specs are the Specs that changed after the revision, of all routers for 0, and the revision of what was read.
 func (s *Service) Specs(ctx context.Context, after int64) (specs []Spec, rev int64, err error) {
-	err = s.Resources.Store.View(ctx, func(r resource.Reader) error {
-		if rev, err = r.Rev(ctx); err != nil {
+	err = s.Resources.View(ctx, func(op *crud.Op) error {
+		if rev, err = op.Tx.Rev(ctx); err != nil {
 			return err
 		}
 		changed := map[string]int64{}
-		err := r.Find(ctx, resource.Query{Kind: KindSpec, After: after}, func(row *resource.Row) error {
+		err := op.Tx.Find(ctx, resource.Query{Kind: KindSpec, After: after}, func(row *resource.Row) error {
 			changed[strings.TrimPrefix(row.ID, "spec:")] = row.Rev
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		op := &crud.Op{Context: ctx, Svc: s.Resources, Tx: readOnly{r}}
 		for router, at := range changed {
 			spec, err := s.spec(op, router, at)
 			if err != nil {
@@ -71,14 +70,6 @@ func (s *Service) Specs(ctx context.Context, after int64) (specs []Spec, rev int
 	return specs, rev, err
 }
 
-// readOnly lets a snapshot be read where a change in progress is read elsewhere; its writing methods are never called.
-type readOnly struct{ resource.Reader }
-
-func (readOnly) Next() int64                                  { return 0 }
-func (readOnly) Insert(context.Context, resource.Row) error   { return errors.ErrUnsupported }
-func (readOnly) Update(context.Context, resource.Row) error   { return errors.ErrUnsupported }
-func (readOnly) Delete(context.Context, string, string) error { return errors.ErrUnsupported }
-
 // spec assembles the complete wanted state of one router.
 func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
 	spec := Spec{Router: router, Rev: rev}
@@ -91,10 +82,14 @@ func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
 		return spec, nil
 	}
 	r, err := s.Topology.Router(op, op.Tx, router)
+	if s.gone(err) { // nothing is left to work on
+		spec.Removed = true
+		return spec, nil
+	}
 	if err != nil {
 		return spec, err
 	}
-	spec.External, spec.Internal = r.External, r.Internal
+	spec.External, spec.Internal, spec.Namespace = r.External, r.Internal, r.Namespace
 	known := s.lookups(op)
 	for _, v := range services {
 		v.AdminStateUp = v.AdminStateUp && r.AdminStateUp

@@ -45,6 +45,9 @@ func (s *Service) report(op *crud.Op, r Report, seen *transitions) error {
 		return s.confirmRemoval(op, r)
 	}
 	router, err := s.Topology.Router(op, op.Tx, r.Router)
+	if s.gone(err) {
+		return s.bereave(op, services, r.Rev, seen)
+	}
 	if err != nil {
 		return err
 	}

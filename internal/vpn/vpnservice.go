@@ -30,7 +30,8 @@ func serviceKind() *resource.Kind {
 
 func (s *Service) serviceRules() crud.Rules[VPNService] {
 	return crud.Rules[VPNService]{
-		Create: s.createService,
+		Prepare: s.prepareService,
+		Create:  s.createService,
 		Update: func(op *crud.Op, old, v *VPNService) error {
 			if op.Intent = intended(op, old, v); op.Intent {
 				v.Status, v.StatusReason = PendingUpdate, nil
@@ -42,7 +43,7 @@ func (s *Service) serviceRules() crud.Rules[VPNService] {
 			if v.SubnetID != nil {
 				refs = append(refs, *v.SubnetID)
 			}
-			return refs
+			return s.refs(refs...)
 		},
 		Stored: func(op *crud.Op, old, v *VPNService) error {
 			if v == nil {

@@ -1,0 +1,122 @@
+package neutron
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"culvert/internal/resource"
+	"culvert/internal/vpn"
+)
+
+const (
+	// fresh is how long what was read is answered again without asking. Routers and subnets in use are read more often.
+	fresh = 10 * time.Second
+	// kept is how long what is not in use is remembered.
+	kept = time.Minute
+	// rest is how long a Neutron that failed is left alone: whoever needs it is answered at once.
+	rest = 2 * time.Second
+	// patience is how long one look may take. A client of ours waits for it.
+	patience = 10 * time.Second
+)
+
+// shelf holds what was read, by id.
+type shelf[T any] map[string]held[T]
+
+type held[T any] struct {
+	v  *T // nil: there is no such thing
+	at time.Time
+}
+
+// Router answers a router that was read in the last seconds, or asks. While Neutron is away, routers that a VPN stands on are
+// answered as they were last seen, so that tunnels can go on being worked on; what is not known is a 503.
+func (n *Neutron) Router(ctx context.Context, _ resource.Reader, id string) (*vpn.Router, error) {
+	return look(ctx, n, n.routers, id, n.fetchRouters)
+}
+
+// Subnet is as Router.
+func (n *Neutron) Subnet(ctx context.Context, _ resource.Reader, id string) (*vpn.Subnet, error) {
+	return look(ctx, n, n.subnets, id, n.fetchSubnets)
+}
+
+func look[T any](ctx context.Context, n *Neutron, s shelf[T], id string, fetch func(context.Context, []string) error) (*T, error) {
+	get := func() (held[T], bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		h, known := s[id]
+		return h, known
+	}
+	h, known := get()
+	if !known || n.Now().Sub(h.at) > fresh {
+		if err := fetch(ctx, []string{id}); err != nil && (!known || h.v == nil) {
+			return nil, err
+		} else if err == nil {
+			h, _ = get()
+		}
+	}
+	if h.v == nil {
+		return nil, resource.ErrNotFound
+	}
+	v := *h.v
+	return &v, nil
+}
+
+// Refresh asks for these routers and subnets now.
+func (n *Neutron) Refresh(ctx context.Context, routers, subnets []string) error {
+	return errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets))
+}
+
+func (n *Neutron) fetchRouters(ctx context.Context, ids []string) error {
+	return ask(ctx, n, n.routers, ids, n.readRouters)
+}
+
+func (n *Neutron) fetchSubnets(ctx context.Context, ids []string) error {
+	return ask(ctx, n, n.subnets, ids, func(ctx context.Context, ids []string) (map[string]*vpn.Subnet, error) {
+		found, err := n.readSubnets(ctx, ids)
+		out := map[string]*vpn.Subnet{}
+		for id, s := range found {
+			out[id] = &vpn.Subnet{ID: id, ProjectID: s.ProjectID, CIDR: s.CIDR}
+		}
+		return out, err
+	})
+}
+
+// ask reads ids and puts them on the shelf, also those that do not exist.
+func ask[T any](ctx context.Context, n *Neutron, s shelf[T], ids []string, read func(context.Context, []string) (map[string]*T, error)) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	n.mu.Lock()
+	cause, resting := n.cause, n.Now().Before(n.until)
+	n.mu.Unlock()
+	if resting {
+		return away(cause)
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	at := n.Now()
+	found, err := read(limited, ids)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		if ctx.Err() == nil { // or its own client gave up
+			n.cause, n.until = err, n.Now().Add(rest)
+		}
+		return away(err)
+	}
+	for _, id := range ids {
+		s[id] = held[T]{found[id], at}
+	}
+	return nil
+}
+
+// away is what a caller gets; the log gets the cause as well.
+func away(cause error) error {
+	if e := (*resource.Error)(nil); errors.As(cause, &e) { // Keystone's absence, which says as much
+		return cause
+	}
+	return fmt.Errorf("%w: %w", resource.Errorf(http.StatusServiceUnavailable, "ServiceUnavailable",
+		"The network service (Neutron) cannot be asked at the moment."), cause)
+}
