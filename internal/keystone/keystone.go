@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,10 @@ type Keystone struct {
 func New(c Config) (*Keystone, error) {
 	if c.URL == "" || c.User == "" || c.Password == "" || c.Project == "" || c.Domain == "" || c.Now == nil {
 		return nil, errors.New("keystone: URL, User, Password, Project, Domain and Now must be set")
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		return nil, errors.New("keystone: the URL must be like https://cloud.example.net:5000/v3, without a user") // and is not told
 	}
 	c.URL = strings.TrimRight(c.URL, "/")
 	if !strings.HasSuffix(c.URL, "/v3") {

@@ -6,7 +6,6 @@ package neutron
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -74,7 +73,7 @@ func New(c Config) (*Neutron, error) {
 	}
 	base, err := url.Parse(strings.TrimSuffix(strings.TrimRight(c.URL, "/"), "/v2.0"))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
-		return nil, fmt.Errorf("neutron: URL %q: it must be like https://cloud.example.net:9696", c.URL)
+		return nil, errors.New("neutron: the URL must be like https://cloud.example.net:9696, without a user") // and is not told
 	}
 	if c.Every == 0 {
 		c.Every = every

@@ -83,13 +83,20 @@ func nextPage(links json.RawMessage) url.Values {
 	return nil
 }
 
+func (n *Neutron) client(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	provider, err := n.Login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: n.base.String() + "/v2.0/"}, nil
+}
+
 // get is one request as the service user.
 func (n *Neutron) get(ctx context.Context, collection string, query url.Values, into any) error {
-	provider, err := n.Login(ctx)
+	client, err := n.client(ctx)
 	if err != nil {
 		return err
 	}
-	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: n.base.String() + "/v2.0/"}
 	_, err = client.Get(ctx, client.ServiceURL(collection)+"?"+query.Encode(), into, nil)
 	var code gophercloud.ErrUnexpectedResponseCode
 	if errors.As(err, &code) {

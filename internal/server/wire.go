@@ -34,7 +34,7 @@ func (s *Server) wire(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	out.Quotas, out.ConnectionTags, out.Gateways = s.VPN, s.VPN, s.VPN
+	out.ConnectionTags, out.Gateways = s.VPN, s.VPN
 	s.Handler, err = api.New(out)
 	return err
 }
@@ -74,7 +74,7 @@ func (s *Server) wireTopology(c Config, out *api.Config) error {
 		return err
 	}
 	top.SetGuard(s.VPN)
-	out.Routers, out.Tags, out.VPCs = top, top, top
+	out.Routers, out.Tags, out.VPCs, out.Quotas = top, top, top, s.VPN
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (s *Server) wireNeutron(c Config, out *api.Config) (err error) {
 		return err
 	}
 	s.neutron.SetVPN(s.VPN)
-	out.Upstream = s.neutron
+	out.Upstream, out.Quotas = s.neutron, s.neutron.Quotas(s.VPN)
 	return nil
 }
 

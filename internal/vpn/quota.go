@@ -26,8 +26,11 @@ func defaultQuotas() map[string]int64 {
 }
 
 // networkQuotas are the names that clients of a network service read beside the five (Horizon's quota page fails without
-// them). They have no limit here, and say so.
-func networkQuotas() []string {
+// them). They have no limit here, and say so; a foreign topology has limits of its own.
+func (s *Service) networkQuotas() []string {
+	if s.foreign != nil {
+		return nil
+	}
 	return []string{"floatingip", "network", "port", "router", "security_group", "security_group_rule", "subnet"}
 }
 
@@ -183,7 +186,7 @@ func (s *Service) used(ctx context.Context, r resource.Reader, kind, project str
 // shown is what a project's limits look like outside.
 func (s *Service) shown(o ownLimits) map[string]any {
 	out := map[string]any{}
-	for _, name := range networkQuotas() {
+	for _, name := range s.networkQuotas() {
 		out[name] = Unlimited
 	}
 	for name, limit := range s.quotas {
@@ -268,7 +271,7 @@ func (s *Service) quotaSent(in map[string]any) (want map[string]int64, force boo
 			_, err = resource.Boolean(in[name])
 		case limited:
 			want[name], err = quotaValue(name, in[name], maxQuota)
-		case slices.Contains(networkQuotas(), name):
+		case slices.Contains(s.networkQuotas(), name):
 			_, err = quotaValue(name, in[name], Unlimited)
 		default:
 			unknown = append(unknown, resource.Clip(name))
