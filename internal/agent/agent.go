@@ -107,7 +107,11 @@ func (a *Agent) follow(ctx context.Context) {
 		if f.heard {
 			last = ""
 		}
-		a.Log.Log(ctx, level(err, last), "the watch ended; connecting again until it stands", "error", err)
+		if errors.Is(err, ErrToken) {
+			a.Log.Log(ctx, level(err, last), err.Error()+"; trying again until it takes it")
+		} else {
+			a.Log.Log(ctx, level(err, last), "the watch ended; connecting again until it stands", "error", err)
+		}
 		last = err.Error()
 		pause(ctx, wait.next(), nil)
 	}

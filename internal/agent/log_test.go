@@ -76,6 +76,7 @@ func TestSameFailureIsLoggedOnce(t *testing.T) {
 	w.until("it works", func() bool {
 		return slices.ContainsFunc(w.board.of("a"), func(r vpn.Report) bool { return r.Ready })
 	})
+	w.until("it says that it works", func() bool { return len(w.log.lines("the gateway works again")) == 1 })
 	w.machine.do(func() { w.machine.fail["a"] = 1 })
 	rev := w.board.put(spec("a", "c1"))
 	w.untilStands(map[string]int64{"a": rev})

@@ -75,6 +75,9 @@ func (a *Agent) work(ctx context.Context, router string, w *worker) {
 		}
 		err := a.apply(ctx, j)
 		if err == nil || ctx.Err() != nil {
+			if err == nil && said != "" {
+				a.Log.Info("the gateway works again", "router", router, "rev", j.spec.Rev)
+			}
 			wait.reset()
 			first, said = time.Time{}, ""
 			continue

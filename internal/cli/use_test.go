@@ -26,6 +26,8 @@ func TestWrongFlags(t *testing.T) {
 		"server --cors-origin https://ui.example.net/":                  "--cors-origin: ",
 		"server --gateway=none --physical-network wan=eth0":             "--physical-network is for a gateway",
 		"server --gateway=none --dataplane kernel":                      "--dataplane is for a gateway",
+		"server --topology=neutron":                                     "--topology=neutron needs --identity=keystone",
+		"server --identity=keystone":                                    "--identity=keystone needs --keystone-url",
 		"server --physical-network wan":                                 `--physical-network "wan": it must be NAME=INTERFACE`,
 		"server --physical-network =eth0":                               "--physical-network",
 		"server --physical-network wan=eth0=1":                          "--physical-network",

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"strings"
@@ -37,6 +38,9 @@ func (c *serverCmd) Validate() error {
 	}
 	if err := api.CheckOrigins(c.CORSOrigin); err != nil {
 		return fmt.Errorf("--cors-origin: %w", err)
+	}
+	if _, _, err := c.cloud(); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	return c.gatewayFlags.validate()
 }
