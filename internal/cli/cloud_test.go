@@ -31,7 +31,11 @@ func TestCloudFlags(t *testing.T) {
 		var out, said bytes.Buffer
 		args := append([]string{"server", "--gateway=none", "--listen=127.0.0.1:0", "--data=" + filepath.Join(dir, "data")}, c.args...)
 		code := Main(args, "test", &out, &said)
-		if code != 1 || !strings.Contains(said.String(), c.want) || strings.Contains(said.String(), "swordfish") {
+		called := 2 // wrongly: the flags against each other; what a URL may be is known where it is used
+		if strings.Contains(c.want, "must be like") {
+			called = 1
+		}
+		if code != called || !strings.Contains(said.String(), c.want) || strings.Contains(said.String(), "swordfish") {
 			t.Errorf("%q: exit %d, %s", c.args, code, said.String())
 		}
 	}
