@@ -192,7 +192,7 @@ func (g *Gateway) all() []*router {
 func (r *router) addressesChanged() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closing || r.taking {
+	if r.closing || r.taking || !r.ready { // what failed is tried again by whoever set it, at a pace
 		return false
 	}
 	for _, want := range r.spec.Connections {

@@ -60,8 +60,9 @@ type Neutron struct {
 	mu      sync.Mutex
 	routers shelf[vpn.Router]
 	subnets shelf[vpn.Subnet]
-	until   time.Time // until when a Neutron that failed is left alone
-	cause   error     // why
+	used    map[string]bool // routers and subnets that a VPN stands on, as of the last look
+	until   time.Time       // until when a Neutron that failed is left alone
+	cause   error           // why
 }
 
 const every = 5 * time.Second

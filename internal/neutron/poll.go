@@ -2,8 +2,11 @@ package neutron
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"culvert/internal/crud"
@@ -43,19 +46,11 @@ func (n *Neutron) poll(ctx context.Context, told map[string]*vpn.Router) error {
 	if err != nil {
 		return fmt.Errorf("what is in use: %w", err)
 	}
-	if err := n.Refresh(ctx, routers, subnets); err != nil {
+	if err := errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets)); err != nil {
 		return err
 	}
-	used := map[string]bool{}
-	for _, id := range append(routers, subnets...) {
-		used[id] = true
-	}
-	now := n.tidy(used)
-	for id := range told {
-		if !used[id] {
-			delete(told, id)
-		}
-	}
+	now := n.tidy(slices.Concat(routers, subnets))
+	maps.DeleteFunc(told, func(id string, _ *vpn.Router) bool { return !slices.Contains(routers, id) })
 	for _, id := range routers {
 		before, known := told[id]
 		if known && reflect.DeepEqual(before, now[id]) {
@@ -72,10 +67,27 @@ func (n *Neutron) poll(ctx context.Context, told map[string]*vpn.Router) error {
 	return nil
 }
 
+// Warm reads what is in use, before anybody asks for it one by one. That Neutron is away is no error: Run tells.
+func (n *Neutron) Warm(ctx context.Context) error {
+	routers, subnets, err := n.vpn.InUse(ctx)
+	if err != nil {
+		return fmt.Errorf("what is in use: %w", err)
+	}
+	if errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets)) == nil {
+		n.tidy(slices.Concat(routers, subnets))
+	}
+	return nil
+}
+
 // tidy forgets what is not in use, after a while, and answers the routers that are.
-func (n *Neutron) tidy(used map[string]bool) map[string]*vpn.Router {
+func (n *Neutron) tidy(ids []string) map[string]*vpn.Router {
+	used := map[string]bool{}
+	for _, id := range ids {
+		used[id] = true
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.used = used
 	out := map[string]*vpn.Router{}
 	for id, h := range n.routers {
 		if used[id] {

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// fresh is how long what was read is answered again without asking. Routers and subnets in use are read more often.
+	// fresh is how long what was read is answered again without asking. Routers and subnets in use are read by Run alone:
+	// who asks for one stands in a change, or on a snapshot, and must not wait for another host.
 	fresh = 10 * time.Second
 	// kept is how long what is not in use is remembered.
 	kept = time.Minute
@@ -30,8 +31,8 @@ type held[T any] struct {
 	at time.Time
 }
 
-// Router answers a router that was read in the last seconds, or asks. While Neutron is away, routers that a VPN stands on are
-// answered as they were last seen, so that tunnels can go on being worked on; what is not known is a 503.
+// Router answers a router that a VPN stands on as Run last saw it, and any other as it was read in the last seconds, or asks.
+// While Neutron is away, tunnels can thus go on being worked on; what is not known is a 503.
 func (n *Neutron) Router(ctx context.Context, _ resource.Reader, id string) (*vpn.Router, error) {
 	return look(ctx, n, n.routers, id, n.fetchRouters)
 }
@@ -42,19 +43,18 @@ func (n *Neutron) Subnet(ctx context.Context, _ resource.Reader, id string) (*vp
 }
 
 func look[T any](ctx context.Context, n *Neutron, s shelf[T], id string, fetch func(context.Context, []string) error) (*T, error) {
-	get := func() (held[T], bool) {
+	get := func() (h held[T], enough bool) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		h, known := s[id]
-		return h, known
+		return h, known && (n.used[id] || n.Now().Sub(h.at) <= fresh)
 	}
-	h, known := get()
-	if !known || n.Now().Sub(h.at) > fresh {
-		if err := fetch(ctx, []string{id}); err != nil && (!known || h.v == nil) {
+	h, enough := get()
+	if !enough {
+		if err := fetch(ctx, []string{id}); err != nil {
 			return nil, err
-		} else if err == nil {
-			h, _ = get()
 		}
+		h, _ = get()
 	}
 	if h.v == nil {
 		return nil, resource.ErrNotFound
@@ -63,9 +63,21 @@ func look[T any](ctx context.Context, n *Neutron, s shelf[T], id string, fetch f
 	return &v, nil
 }
 
-// Refresh asks for these routers and subnets now.
+// Refresh asks for these routers and subnets now. While Neutron is away, those in use stay as they were last seen.
 func (n *Neutron) Refresh(ctx context.Context, routers, subnets []string) error {
-	return errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets))
+	return errors.Join(known(n, n.routers, routers, n.fetchRouters(ctx, routers)), known(n, n.subnets, subnets, n.fetchSubnets(ctx, subnets)))
+}
+
+// known takes an error for none where all of the ids are in use and were seen.
+func known[T any](n *Neutron, s shelf[T], ids []string, err error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range ids {
+		if _, seen := s[id]; !seen || !n.used[id] {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *Neutron) fetchRouters(ctx context.Context, ids []string) error {

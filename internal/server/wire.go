@@ -27,7 +27,7 @@ func (s *Server) wire(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	if c.Neutron != "" {
-		err = s.wireNeutron(c, &out)
+		err = s.wireNeutron(ctx, c, &out)
 	} else {
 		err = s.wireTopology(c, &out)
 	}
@@ -79,7 +79,7 @@ func (s *Server) wireTopology(c Config, out *api.Config) error {
 }
 
 // wireNeutron takes networks from a Neutron, and stands in front of it.
-func (s *Server) wireNeutron(c Config, out *api.Config) (err error) {
+func (s *Server) wireNeutron(ctx context.Context, c Config, out *api.Config) (err error) {
 	s.neutron, err = neutron.New(neutron.Config{URL: c.Neutron, Login: s.keystone.Login, PublicURL: c.PublicURL, Resources: s.Resources,
 		Log: c.Log, Now: c.Now})
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Server) wireNeutron(c Config, out *api.Config) (err error) {
 	}
 	s.neutron.SetVPN(s.VPN)
 	out.Upstream, out.Quotas = s.neutron, s.neutron.Quotas(s.VPN)
-	return nil
+	return s.neutron.Warm(ctx)
 }
 
 func (s *Server) wireVPN(c Config, top vpn.Topology) (err error) {

@@ -66,36 +66,22 @@ func TestPassThrough(t *testing.T) {
 			t.Errorf("%s: %d %s %v, from Neutron itself %d %s %v", uri, code1, one, err1, code2, two, err2)
 		}
 	}
-	get := func(c *client.Client, uri string) (*http.Response, object) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), "GET", c.URL+uri, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("X-Auth-Token", c.Token)
-		a, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Body.Close()
-		var o object
-		if err := json.NewDecoder(a.Body).Decode(&o); err != nil {
-			t.Fatalf("%s: %v", uri, err)
-		}
-		return a, o
-	}
 	made(t, s.member, "/v2.0/networks", "network", object{"name": "more"})
-	a, page := get(s.member, "/v2.0/networks?limit=1")
+	a, page := get(t, s.member, "/v2.0/networks?limit=1")
 	if ids := a.Header.Values("X-Openstack-Request-Id"); len(ids) != 1 {
 		t.Errorf("request ids %q", ids)
 	}
 	if links := page["networks_links"].([]any); !strings.HasPrefix(links[0].(object)["href"].(string), s.url+"/v2.0/networks?") {
 		t.Errorf("the next page lies at %v, not at Culvert", links)
 	}
-	if a, _ := get(&client.Client{URL: s.url, Token: "nonsense"}, "/v2.0/networks"); a.StatusCode != 401 {
+	if a, _ := get(t, &client.Client{URL: s.url, Token: "nonsense"}, "/v2.0/networks"); a.StatusCode != 401 {
 		t.Errorf("with a token of nobody: %s", a.Status)
 	}
+}
 
+// Extensions and the index are of both.
+func TestDiscoveryOfBoth(t *testing.T) {
+	s := newSite(t, "none")
 	aliases := func(c *client.Client) (out []string) {
 		for _, e := range list(t, c, "/v2.0/extensions", "extensions") {
 			out = append(out, e["alias"].(string))
@@ -103,7 +89,7 @@ func TestPassThrough(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
-	here, there := aliases(s.member), aliases(direct)
+	here, there := aliases(s.member), aliases(at(s.member, s.neutron))
 	if slices.Contains(there, "vpnaas") || !slices.Contains(here, "vpnaas") {
 		t.Fatalf("vpnaas is Culvert's: Neutron has %v, we answer %v", there, here)
 	}
@@ -125,19 +111,65 @@ func TestPassThrough(t *testing.T) {
 			t.Errorf("the index has no %s: %v", name, names)
 		}
 	}
+}
 
-	// Neither is its own while it is away; what is ours goes on.
+// get is a GET with the headers of its answer.
+func get(t *testing.T, c *client.Client, uri string) (*http.Response, object) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", c.URL+uri, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Auth-Token", c.Token)
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	var o object
+	if err := json.NewDecoder(a.Body).Decode(&o); err != nil {
+		t.Fatalf("%s: %v", uri, err)
+	}
+	return a, o
+}
+
+// While Neutron is away, what is its own is a 503, and so is what would have to be asked; what a VPN stands on already can be
+// worked on. When it is back, so is everything.
+func TestNeutronAway(t *testing.T) {
+	s := newSite(t, "none")
+	id := made(t, s.member, "/v2.0/vpn/vpnservices", "vpnservice", object{"router_id": s.routerID})
+	group := made(t, s.member, "/v2.0/vpn/endpoint-groups", "endpoint_group", object{"type": "subnet", "endpoints": []string{s.subnet}})
+	s.gateway(t, s.member, s.external, 200)
+	eventually(t, "Culvert has looked at what is in use", 10*time.Second, func() bool { return s.service(t, id)["external_v4_ip"] != nil })
+	connection := s.connection(t, id, group, object{})
+	other := made(t, s.member, "/v2.0/routers", "router", object{"name": "other"})
 	if err := script("stop", s.dir, "neutron"); err != nil {
 		t.Fatal(err)
 	}
+	up := false
+	start := func() {
+		if up = true; script("start", s.dir, "neutron") != nil {
+			t.Error("Neutron does not start again")
+		}
+	}
 	defer func() {
-		if err := script("start", s.dir, "neutron"); err != nil {
-			t.Error(err)
+		if !up {
+			start()
 		}
 	}()
+	onOther := object{"vpnservice": object{"router_id": other}}
 	refused(t, s.member, "GET", "/v2.0/networks", nil, 503, "ServiceUnavailable")
-	refused(t, s.member, "POST", "/v2.0/vpn/vpnservices", object{"vpnservice": object{"router_id": s.routerID}}, 503, "ServiceUnavailable")
+	refused(t, s.member, "DELETE", s.router(""), nil, 409, "RouterInUse")
+	refused(t, s.member, "POST", "/v2.0/vpn/vpnservices", onOther, 503, "ServiceUnavailable")
 	want(t, s.member, "POST", "/v2.0/vpn/ikepolicies", object{"ikepolicy": object{"name": "one"}}, 201)
+	want(t, s.member, "PUT", connection, object{"ipsec_site_connection": object{"peer_address": "192.0.2.9"}}, 200)
+	want(t, s.member, "PUT", "/v2.0/vpn/vpnservices/"+id, object{"vpnservice": object{"admin_state_up": false}}, 200)
+	start()
+	eventually(t, "Neutron can be asked again", 30*time.Second, func() bool {
+		code, _, err := s.member.Do(t.Context(), "POST", "/v2.0/vpn/vpnservices", onOther)
+		return err == nil && code == 201
+	})
+	s.watchAnswers(t)
 }
 
 // service is a VPN service as the API answers it.

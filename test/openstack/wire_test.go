@@ -113,33 +113,7 @@ func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url strin
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(15 * time.Second):
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-		logs, _ := filepath.Glob(filepath.Join(dir, "run", "*", "charon.log"))
-		for _, name := range logs {
-			if text, err := os.ReadFile(name); err == nil && t.Failed() {
-				t.Logf("%s:\n%s", name, text)
-			}
-		}
-		if gateway == "local" {
-			out, err := exec.Command(c.program, "gateway", "down", "--run-dir", filepath.Join(dir, "run")).CombinedOutput()
-			if err != nil {
-				t.Errorf("gateway down: %v\n%s", err, out)
-			}
-		}
-		if t.Failed() {
-			t.Logf("culvert said:\n%s", log)
-		}
-		if strings.Contains(log.String(), c.servicePassword) {
-			t.Error("the service user's password is in the log")
-		}
-	})
+	t.Cleanup(func() { c.endCulvert(t, cmd, ended, dir, gateway, log) })
 	eventually(t, "culvert serves", 20*time.Second, func() bool {
 		_, rest, found := strings.Cut(log.String(), "serves on ")
 		if url, _, _ = strings.Cut(rest, " "); !found {
@@ -158,4 +132,33 @@ func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url strin
 func (c *cloud) beside(t *testing.T, gateway string, more ...string) (url string, log *output) {
 	t.Helper()
 	return c.culvert(t, gateway, append(more, "--topology", "neutron", "--neutron-url", c.neutron)...)
+}
+
+// endCulvert ends the program, takes away what its gateway left, and looks through its log.
+func (c *cloud) endCulvert(t *testing.T, cmd *exec.Cmd, ended chan struct{}, dir, gateway string, log *output) {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(15 * time.Second):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	logs, _ := filepath.Glob(filepath.Join(dir, "run", "*", "charon.log"))
+	for _, name := range logs {
+		if text, err := os.ReadFile(name); err == nil && t.Failed() {
+			t.Logf("%s:\n%s", name, text)
+		}
+	}
+	if gateway == "local" {
+		out, err := exec.Command(c.program, "gateway", "down", "--run-dir", filepath.Join(dir, "run")).CombinedOutput()
+		if err != nil {
+			t.Errorf("gateway down: %v\n%s", err, out)
+		}
+	}
+	if t.Failed() {
+		t.Logf("culvert said:\n%s", log)
+	}
+	if strings.Contains(log.String(), c.servicePassword) {
+		t.Error("the service user's password is in the log")
+	}
 }
