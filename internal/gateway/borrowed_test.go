@@ -59,7 +59,7 @@ var peerIndex = regexp.MustCompile(`@if\d+`)
 // it was. A namespace that is made anew gets its tunnel again.
 func TestBorrowedNamespace(t *testing.T) {
 	t.Parallel()
-	const router = "aaaaaab1-1111-4111-8111-111111111111"
+	const router = "aaaaabc1-1111-4111-8111-111111111111"
 	s := newSite(t, router, branchSwanctl(testPSK, netA))
 	spec := testSpec(router, testConnection("c1"))
 	spec.Namespace = "qrouter-" + router

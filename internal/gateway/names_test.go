@@ -40,7 +40,7 @@ func (h *hosts) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 // A peer whose name cannot be resolved holds up nobody, and comes up once its name resolves; a restart needs no resolver.
 func TestPeerByName(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "aaaaaaa7-7777-4777-8777-777777777777", branchSwanctl(testPSK, netA, netB))
+	s := newSite(t, "aaaaabc7-7777-4777-8777-777777777777", branchSwanctl(testPSK, netA, netB))
 	resolver := &hosts{known: map[string][]netip.Addr{"gone.example.net": nil}}
 	s.names.lookup = resolver.lookup
 	silent, gone, late := testConnection("silent"), testConnection("gone"), testConnection("late")

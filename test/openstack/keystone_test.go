@@ -109,6 +109,20 @@ func TestKeystoneIsAsked(t *testing.T) {
 		t.Errorf("an expired token: %v", err)
 	}
 
+	// The role service is enough to ask.
+	admin := c.admin(t)
+	if len(list(t, admin, "/roles?name=service", "roles")) == 0 {
+		made(t, admin, "/roles", "role", object{"name": "service"})
+	}
+	asker := c.newPerson(t, id, project, "service")
+	modest, err := keystone.New(keystone.Config{URL: c.keystone, User: asker.name, Password: asker.password, Project: project, Domain: "Default", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who, err := modest.Authenticate(t.Context(), two.Token); err != nil || who.UserID != p.id {
+		t.Errorf("asked by a user with the role service: %+v, %v", who, err)
+	}
+
 	wrong, err := keystone.New(keystone.Config{URL: c.keystone, User: "culvert", Password: "not it", Project: "service", Domain: "Default", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
