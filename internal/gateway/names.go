@@ -197,7 +197,10 @@ func (r *router) addressesChanged() bool {
 	}
 	for _, want := range r.spec.Connections {
 		c := r.conns[want.ID]
-		if c == nil || !want.AdminStateUp || !want.LocalAddress.IsValid() {
+		if _, err := netip.ParseAddr(want.PeerAddress); err == nil || c == nil || c.peer.Name != want.PeerAddress {
+			continue // no name, or one that no Spec has been applied with yet
+		}
+		if !want.AdminStateUp || !want.LocalAddress.IsValid() {
 			continue
 		}
 		if a, why := r.g.names.address(want, c.peer.Addr, c.state == vpn.StateUp); a != c.peer.Addr || why != nil && !c.says(why) {

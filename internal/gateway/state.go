@@ -41,7 +41,7 @@ func (r *router) applied(spec vpn.Spec, err error) {
 	}
 	r.publish(true)
 	for _, c := range r.conns {
-		if !c.peer.Addr.IsValid() {
+		if c.peer.Name != "" && !c.peer.Addr.IsValid() {
 			r.g.names.poke() // a name that was resolved meanwhile is taken over now
 			break
 		}
