@@ -15,6 +15,8 @@ import (
 
 	"culvert/internal/identity"
 	"culvert/internal/keyring"
+	"culvert/internal/resource"
+	"culvert/internal/server"
 	"culvert/internal/store"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +26,10 @@ import (
 const besides = `
 
 This works on the database itself and asks for no login: whoever can read the data folder may do it. The server may be running
-or stopped. A running one takes the change over at once with PostgreSQL, and within a second with SQLite.`
+or stopped. A running one has taken the change over when the command ends.`
+
+// notice is a little more than a running server takes to see what another process wrote to its SQLite file.
+const notice = 1200 * time.Millisecond
 
 // identityFlags say where identity is kept and how to answer.
 type identityFlags struct {
@@ -62,10 +67,35 @@ func (f *identityFlags) with(e *env, fn func(*desk) error) error {
 		return errors.Join(err, st.Close())
 	}
 	d := &desk{env: e, Service: id, by: identity.Operator(), json: f.JSON, again: f.again()}
+	before := newest(e, st)
 	if d.domain, err = d.findDomain(f.Domain); err == nil {
 		err = fn(d)
 	}
+	if newest(e, st) != before {
+		f.waitForServer(e)
+	}
 	return errors.Join(err, st.Close())
+}
+
+// newest is the store's revision, 0 where it cannot be read.
+func newest(e *env, st *store.Store) (rev int64) {
+	_ = st.View(e, func(r resource.Reader) (err error) {
+		rev, err = r.Rev(e)
+		return err
+	})
+	return rev
+}
+
+// waitForServer lets a running server see a change of its SQLite file: who was disabled is out when the command ends.
+// PostgreSQL tells its servers itself.
+func (f *identityFlags) waitForServer(e *env) {
+	if strings.HasPrefix(f.Database, "postgres") || server.Free(f.Data) == nil {
+		return
+	}
+	select {
+	case <-e.Done():
+	case <-time.After(notice):
+	}
 }
 
 // named finds something by id or else by name; what says what it is.

@@ -32,7 +32,7 @@ var may = map[string]string{
 	"internal/server":   "api store topology vpn crud identity keyring resource keystone neutron",
 	"internal/lab":      "",
 	"internal/demo":     "client gateway lab",
-	"internal/cli":      "server agent gateway demo client keyring store api identity keystone vpn",
+	"internal/cli":      "server agent gateway demo client keyring store api identity keystone vpn resource",
 	".":                 "cli",
 	// For tests alone: nothing that is shipped may import these.
 	"internal/store/pgtest":    "",
