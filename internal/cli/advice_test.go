@@ -80,7 +80,7 @@ func TestUnreachableDatabase(t *testing.T) {
 // Who may not read the data reads just that.
 func TestPermissionDenied(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		t.Fatal("needs root: only root can become somebody else")
 	}
 	home := t.TempDir()
 	self, err := os.Executable()
