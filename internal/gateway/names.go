@@ -106,9 +106,11 @@ func (n *names) resolve(ctx context.Context, name string) {
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 	}
+	// What may not stand in peer_address may not come out of a name either: whoever owns the name chooses its addresses.
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !a.IsGlobalUnicast() || a.Zone() != "" })
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	if err == nil && len(addrs) == 0 {
-		err = fmt.Errorf("%s has no address", name)
+		err = fmt.Errorf("%s has no address that can be another site's", name)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -110,3 +110,21 @@ func TestAddressOfAName(t *testing.T) {
 		}
 	}
 }
+
+// A name that leads to the gateway itself, or to no single host, is as good as none.
+func TestNamesLeadToOtherSites(t *testing.T) {
+	n := newNames(time.Now)
+	n.lookup = (&hosts{known: map[string][]netip.Addr{
+		"bad.example.net": {netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("::ffff:127.0.0.1"),
+			netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("224.0.0.1"), netip.MustParseAddr("169.254.1.1"), netip.MustParseAddr("fe80::1")},
+		"mixed.example.net": {netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.2")},
+	}}).lookup
+	for name, want := range map[string]netip.Addr{"bad.example.net": {}, "mixed.example.net": netip.MustParseAddr("192.0.2.2")} {
+		n.known[name] = &resolution{}
+		n.resolve(t.Context(), name)
+		got, why := n.address(vpn.ConnectionSpec{LocalAddress: netip.MustParseAddr("192.0.2.1"), PeerAddress: name}, netip.Addr{}, false)
+		if got != want || (why == nil) != want.IsValid() {
+			t.Errorf("%s: %s %+v, want %s", name, got, why, want)
+		}
+	}
+}
