@@ -13,11 +13,12 @@ type connection struct {
 	cfg    *connConfig // nil: not to be in charon
 	loaded bool        // it is in charon
 
-	state       string      // of vpn.State*; "" while nothing is known
-	reason      *vpn.Reason // nil when up
-	certain     bool        // of reason
-	established bool        // it has an IKE_SA
-	parked      bool        // lost, and dpd action clear says not to initiate again
+	state       string        // of vpn.State*; "" while nothing is known
+	reason      *vpn.Reason   // why not up; when up, the first of its warnings, nil if there are none
+	warnings    []*vpn.Reason // what an up tunnel does not do, by rank
+	certain     bool          // of reason
+	established bool          // it has an IKE_SA
+	parked      bool          // lost, and dpd action clear says not to initiate again
 	try         attempt
 	quiet       time.Time // until then its being set up is no news; zero: no longer
 
@@ -40,7 +41,7 @@ func (c *connection) settle() {
 
 // down sets a state other than up, with its reason.
 func (c *connection) down(state string, r vpn.Reason, now time.Time) {
-	c.state, c.reason, c.certain = state, stamp(r, c.reason, now), false
+	c.state, c.reason, c.certain, c.warnings = state, stamp(r, c.reason, now), false, nil
 }
 
 // startGrace is what a tunnel may take, two round trips and the keys, before anybody is told that it is not up yet: most
@@ -97,7 +98,10 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 	}
 	switch isUp := len(missing(c.cfg.children, all)) == 0; {
 	case isUp:
-		c.state, c.reason, c.certain, c.parked = vpn.StateUp, nil, false, false
+		if c.state != vpn.StateUp {
+			c.reason, c.warnings = nil, nil
+		}
+		c.state, c.certain, c.parked = vpn.StateUp, false, false
 		c.try.reset()
 	case c.state == vpn.StateUp:
 		f := c.lossCause(now)

@@ -50,8 +50,10 @@ func ownWords() map[string]string {
 		cipher = "The cipher. Those with ccm or gcm bring their own integrity."
 		group  = "The Diffie-Hellman group."
 		state  = "What is true of it now; PENDING_* ends by itself."
-		why    = "Why the status is not ACTIVE; null where there is nothing to say."
-		mode   = "Kept for clients that read it back."
+		why    = "Why the status is not ACTIVE, or what is wrong with a connection that is; null where there is nothing to say. " +
+			"code is for programs; side says whose affair it is (ours, theirs, path, unknown), phase when it came (config, resolve, ike_init, ike_auth, child, rekey, liveness, local). " +
+			"ours and theirs are what each side wants or said, in the words of this API, and hint is the change that would mend it; each is empty where that is not known."
+		mode = "Kept for clients that read it back."
 	)
 	return map[string]string{
 		"vpnservice.router_id": "The router that the connections end on.", "vpnservice.subnet_id": "The subnet behind connections that use peer_cidrs; null for those with endpoint groups.",

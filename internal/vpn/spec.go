@@ -107,7 +107,7 @@ type Report struct {
 type ConnectionReport struct {
 	ID     string  `json:"id"`
 	State  string  `json:"state"`            // StateUp, StateDown, StateError
-	Reason *Reason `json:"reason,omitempty"` // set unless State is StateUp
+	Reason *Reason `json:"reason,omitempty"` // with StateUp it is a warning: the tunnel stands and does not do all its work
 }
 
 // States of a connection as a gateway sees it.
@@ -117,13 +117,15 @@ const (
 	StateError = "error" // it could not be configured
 )
 
-// Reason is the API's status_reason: why a connection or a service is not ACTIVE.
+// Reason is the API's status_reason: why a connection or a service is not ACTIVE, or what is wrong with a connection that is.
 type Reason struct {
 	Code      string `json:"code"`
 	Side      string `json:"side"`  // ours theirs path unknown
 	Phase     string `json:"phase"` // config resolve ike_init ike_auth child rekey liveness local
 	Summary   string `json:"summary"`
-	Hint      string `json:"hint,omitempty"` // the change that would mend it
-	FirstSeen string `json:"first_seen"`     // UTC, in the API's time format
+	Ours      string `json:"ours"`       // what we want, in the API's words; "" where that is not what it is about
+	Theirs    string `json:"theirs"`     // what the peer wants or said, in the same words; "" where it is not known
+	Hint      string `json:"hint"`       // the change that would mend it; "" where there is none
+	FirstSeen string `json:"first_seen"` // UTC, in the API's time format
 	LastSeen  string `json:"last_seen"`
 }

@@ -80,7 +80,7 @@ func (r *Reason) clean() *Reason {
 		return nil
 	}
 	out := *r
-	for _, text := range []*string{&out.Code, &out.Side, &out.Phase, &out.Summary, &out.Hint, &out.FirstSeen, &out.LastSeen} {
+	for _, text := range []*string{&out.Code, &out.Side, &out.Phase, &out.Summary, &out.Ours, &out.Theirs, &out.Hint, &out.FirstSeen, &out.LastSeen} {
 		*text = strings.Map(func(c rune) rune {
 			if unicode.IsControl(c) {
 				return unicode.ReplacementChar
@@ -133,7 +133,7 @@ func (s *Service) reportConnections(op *crud.Op, services []string, r Report, se
 		status, why := Down, c.Reason
 		switch c.State {
 		case StateUp:
-			status, why = Active, nil
+			status = Active
 		case StateError:
 			status = Errored
 		}

@@ -291,6 +291,8 @@ func (m *machine) report(t *rapid.T) report {
 		}
 		if one.State != "up" {
 			one.Reason = m.s.reason(pick(t, "why", []string{"peer_silent", "auth_failed"}), fmt.Sprint("it is ", one.State), "look at the peer")
+		} else if chance(t, "with a warning", 20) {
+			one.Reason = m.s.reason("ts_narrowed", "it is up, but", "look at the peer")
 		}
 		r.Connections = append(r.Connections, one)
 	}

@@ -18,7 +18,7 @@ type connReport struct {
 }
 
 func (s *state) reason(code, summary, hint string) object {
-	return object{"code": code, "side": "ours", "phase": "config", "summary": summary, "hint": hint, "first_seen": s.now, "last_seen": s.now}
+	return object{"code": code, "side": "ours", "phase": "config", "summary": summary, "ours": "", "theirs": "", "hint": hint, "first_seen": s.now, "last_seen": s.now}
 }
 
 func (s *state) noGateway() object {
@@ -47,9 +47,6 @@ func (s *state) reported(r report) (ch change) {
 			continue
 		}
 		status, why := map[string]string{"up": "ACTIVE", "down": "DOWN", "error": "ERROR"}[c.State], any(c.Reason)
-		if c.State == "up" {
-			why = nil
-		}
 		ch.rows = append(ch.rows, s.news(row, r.Rev, status, why)...)
 	}
 	return ch
