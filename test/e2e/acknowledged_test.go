@@ -12,17 +12,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"culvert/internal/client"
+	"culvert/internal/sitetest"
 	"culvert/internal/store/pgtest"
 )
 
 func TestAcknowledgedWritesOnSQLite(t *testing.T) {
 	t.Parallel()
-	acknowledged(t, newServer(t, unlimited...), 5)
+	acknowledged(t, sitetest.NewServer(t, unlimited...), 5)
 }
 
 func TestAcknowledgedWritesOnPostgreSQL(t *testing.T) {
 	t.Parallel()
-	acknowledged(t, newServer(t, append([]string{"--database", pgtest.Start(t)}, unlimited...)...), 2)
+	acknowledged(t, sitetest.NewServer(t, append([]string{"--database", pgtest.Start(t)}, unlimited...)...), 2)
 }
 
 var unlimited = []string{"--gateway=none", "--quota", "ikepolicy=-1", "--quota", "endpoint_group=-1"}
@@ -35,18 +36,18 @@ type answered struct {
 
 // acknowledged kills the server at random moments while eight clients create and delete resources: what was answered
 // with 201 is there after the restart, as it was answered, and what was answered with 204 is not.
-func acknowledged(t *testing.T, s *server, rounds int) {
+func acknowledged(t *testing.T, s *sitetest.Server, rounds int) {
 	for round := range rounds {
 		moment := 20 + rand.IntN(120)
-		all := s.writeUntilKilled(moment)
+		all := writeUntilKilled(s, moment)
 		t.Logf("round %d: killed after %d answers, %d in the end", round, moment, len(all))
-		s.start()
+		s.Start()
 		for _, a := range all {
 			if a.object == nil {
-				if status, body, err := s.api.Do(t.Context(), "GET", a.path, nil); err != nil || status != 404 {
+				if status, body, err := s.API.Do(t.Context(), "GET", a.path, nil); err != nil || status != 404 {
 					t.Errorf("round %d: GET %s, whose DELETE was answered with 204: %d %s, %v", round, a.path, status, body, err)
 				}
-			} else if diff := cmp.Diff(a.object, s.call("GET", a.path, nil)[a.key]); diff != "" {
+			} else if diff := cmp.Diff(a.object, s.Call("GET", a.path, nil)[a.key]); diff != "" {
 				t.Errorf("round %d: %s is not as it was answered (-then +now):\n%s", round, a.path, diff)
 			}
 		}
@@ -54,14 +55,14 @@ func acknowledged(t *testing.T, s *server, rounds int) {
 }
 
 // writeUntilKilled writes with eight clients and kills the server after so many answers.
-func (s *server) writeUntilKilled(moment int) (all []answered) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+func writeUntilKilled(s *sitetest.Server, moment int) (all []answered) {
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), 30*time.Second)
 	defer cancel()
 	var clients sync.WaitGroup
 	answers, done := make(chan answered), make(chan struct{})
 	for n := range 8 {
-		clients.Go(func() { s.write(ctx, n, answers) })
+		clients.Go(func() { write(s, ctx, n, answers) })
 	}
 	go func() {
 		defer close(done)
@@ -70,29 +71,29 @@ func (s *server) writeUntilKilled(moment int) (all []answered) {
 	}()
 	for a := range answers {
 		if all = append(all, a); len(all) == moment {
-			go func() { _ = s.cmd.Process.Kill() }() // in the midst of the others' writes
+			go func() { _ = s.Cmd.Process.Kill() }() // in the midst of the others' writes
 		}
 	}
 	<-done
 	if len(all) < moment {
-		s.t.Fatalf("only %d answers came, want %d", len(all), moment)
+		s.T.Fatalf("only %d answers came, want %d", len(all), moment)
 	}
-	s.wait(10 * time.Second)
+	s.Wait(10 * time.Second)
 	return all
 }
 
 // write creates resources, and deletes every fifth, until the server is gone.
-func (s *server) write(ctx context.Context, n int, answers chan<- answered) {
+func write(s *sitetest.Server, ctx context.Context, n int, answers chan<- answered) {
 	for i := 0; ; i++ {
-		a, err := s.createOne(ctx, n, i)
+		a, err := createOne(s, ctx, n, i)
 		if refused := (*client.Error)(nil); errors.As(err, &refused) {
-			s.t.Error(refused)
+			s.T.Error(refused)
 		}
 		if err != nil {
 			return
 		}
 		if i%5 == 4 {
-			if _, err := s.api.Call(ctx, "DELETE", a.path, nil); err != nil {
+			if _, err := s.API.Call(ctx, "DELETE", a.path, nil); err != nil {
 				return // unanswered: it may be there or not
 			}
 			a.object = nil
@@ -101,14 +102,14 @@ func (s *server) write(ctx context.Context, n int, answers chan<- answered) {
 	}
 }
 
-func (s *server) createOne(ctx context.Context, n, i int) (a answered, err error) {
+func createOne(s *sitetest.Server, ctx context.Context, n, i int) (a answered, err error) {
 	collection, key := "vpn/ikepolicies", "ikepolicy"
 	attributes := client.Object{"name": fmt.Sprintf("%d-%d", n, i), "lifetime": client.Object{"units": "seconds", "value": 3600 + i}}
 	if n%2 == 1 {
 		collection, key = "vpn/endpoint-groups", "endpoint_group"
 		attributes = client.Object{"name": fmt.Sprintf("%d-%d", n, i), "type": "cidr", "endpoints": []string{fmt.Sprintf("10.%d.%d.0/24", n, i%256)}}
 	}
-	o, err := s.api.Create(ctx, collection, key, attributes)
+	o, err := s.API.Create(ctx, collection, key, attributes)
 	if err != nil {
 		return a, err
 	}
@@ -118,25 +119,25 @@ func (s *server) createOne(ctx context.Context, n, i int) (a answered, err error
 // TestPendingEnds has no gateway at all: nothing may stay PENDING (decision D10).
 func TestPendingEnds(t *testing.T) {
 	t.Parallel()
-	s := &site{server: newServer(t, "--gateway=none")}
-	s.layNetworks(nil, nil)
-	s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
-	s.layService()
-	created := &tunnel{s: s}
-	created.connect(newOffice(0), nil)
-	updated := &tunnel{s: s}
-	updated.connect(newOffice(1), nil)
-	updated.put(client.Object{"peer_address": "198.51.100.77"}) // legal in PENDING_CREATE
+	s := &sitetest.Site{Server: sitetest.NewServer(t, "--gateway=none")}
+	s.LayNetworks(nil, nil)
+	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
+	s.LayService()
+	created := &sitetest.Tunnel{Site: s}
+	created.Connect(sitetest.NewOffice(0), nil)
+	updated := &sitetest.Tunnel{Site: s}
+	updated.Connect(sitetest.NewOffice(1), nil)
+	updated.Put(client.Object{"peer_address": "198.51.100.77"}) // legal in PENDING_CREATE
 	begun := time.Now()
-	service := "/v2.0/vpn/vpnservices/" + s.service
-	for path, want := range map[string]string{service: "PENDING_CREATE", created.path(): "PENDING_CREATE", updated.path(): "PENDING_UPDATE"} {
-		for key, o := range s.call("GET", path, nil) {
+	service := "/v2.0/vpn/vpnservices/" + s.Service
+	for path, want := range map[string]string{service: "PENDING_CREATE", created.Path(): "PENDING_CREATE", updated.Path(): "PENDING_UPDATE"} {
+		for key, o := range s.Call("GET", path, nil) {
 			if got := o.(client.Object)["status"]; got != want {
 				t.Errorf("%s %s is %v, want %s", key, path, got, want)
 			}
 		}
 	}
-	for path, key := range map[string]string{service: "vpnservice", created.path(): "ipsec_site_connection", updated.path(): "ipsec_site_connection"} {
-		s.await(path, key, 30*time.Second-time.Since(begun), "DOWN", "no_gateway_host")
+	for path, key := range map[string]string{service: "vpnservice", created.Path(): "ipsec_site_connection", updated.Path(): "ipsec_site_connection"} {
+		s.Await(path, key, 30*time.Second-time.Since(begun), "DOWN", "no_gateway_host")
 	}
 }

@@ -9,18 +9,21 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"culvert/internal/sitetest"
+	"culvert/internal/testbox"
 )
 
 // The demo's tests run alone: they look at everything in the sandbox.
 
 func TestDemo(t *testing.T) {
-	leavesNothing(t, func() {
+	testbox.LeavesNothing(t, func() {
 		dir := t.TempDir()
 		d := startDemo(t, dir)
-		if code := d.end(syscall.SIGINT); code != 0 {
-			t.Errorf("after Ctrl-C the exit code is %d:\n%s", code, tail(d.output.String(), 40))
+		if code := d.End(syscall.SIGINT); code != 0 {
+			t.Errorf("after Ctrl-C the exit code is %d:\n%s", code, sitetest.Tail(d.Output.String(), 40))
 		}
-		if left := slices.Concat(glob(t, dir+"/*"), glob(t, dir+"/var/*"), glob(t, dir+"/var/demo/*")); !slices.Equal(left, []string{dir + "/var",
+		if left := slices.Concat(sitetest.Glob(t, dir+"/*"), sitetest.Glob(t, dir+"/var/*"), sitetest.Glob(t, dir+"/var/demo/*")); !slices.Equal(left, []string{dir + "/var",
 			dir + "/var/demo", dir + "/var/demo/culvert-demo", dir + "/var/demo/server.log"}) {
 			t.Errorf("after Ctrl-C there is %q", left)
 		}
@@ -29,10 +32,10 @@ func TestDemo(t *testing.T) {
 
 // TestDemoTouchesNoOthersFiles gives the demo folders and files that are somebody else's.
 func TestDemoTouchesNoOthersFiles(t *testing.T) {
-	s := newSite(t)
-	c := s.newTunnel(newOffice(0), nil)
-	c.awaitActive()
-	s.end(syscall.SIGKILL)
+	s := sitetest.NewSite(t)
+	c := s.NewTunnel(sitetest.NewOffice(0), nil)
+	c.AwaitActive()
+	s.End(syscall.SIGKILL)
 	home := t.TempDir()
 	letter, clouds := filepath.Join(home, "letter"), filepath.Join(t.TempDir(), "clouds.yaml")
 	for _, path := range []string{letter, clouds} {
@@ -42,10 +45,10 @@ func TestDemoTouchesNoOthersFiles(t *testing.T) {
 	}
 	for said, args := range map[string][]string{
 		"--data " + home + " is not a demo's folder: choose an empty one":   {"--data", home},
-		"--data " + s.data + " is not a demo's folder: choose an empty one": {"--data", s.data},
+		"--data " + s.Data + " is not a demo's folder: choose an empty one": {"--data", s.Data},
 		"--clouds " + clouds + " was not written by a demo: choose another": {"--clouds", clouds},
 	} {
-		code, out := run(t, []as{inDir(t.TempDir())}, append([]string{"demo", "--listen", s.address}, args...)...)
+		code, out := sitetest.Run(t, []sitetest.As{sitetest.InDir(t.TempDir())}, append([]string{"demo", "--listen", s.Address}, args...)...)
 		if code != 1 || !strings.Contains(out, said) || strings.Count(out, "\n") != 1 {
 			t.Errorf("demo %v: exit code %d and:\n%s\nwant 1 and one line with %q", args, code, out, said)
 		}
@@ -55,35 +58,35 @@ func TestDemoTouchesNoOthersFiles(t *testing.T) {
 			t.Errorf("%s is now %q, %v", path, text, err)
 		}
 	}
-	c.ping()
-	s.start()
-	c.awaitActive()
+	c.Ping()
+	s.Start()
+	c.AwaitActive()
 }
 
 // TestDemoFolderOfAServer makes a killed demo's folder a server's: it is no demo's any more.
 func TestDemoFolderOfAServer(t *testing.T) {
-	leavesNothing(t, func() {
+	testbox.LeavesNothing(t, func() {
 		dir := t.TempDir()
 		data := filepath.Join(dir, "var/demo")
-		startDemo(t, dir).end(syscall.SIGKILL)
-		p := launch(t, nil, "server", "--gateway=none", "--data", data, "--listen", "127.0.0.1:0")
-		p.awaitOutput("Culvert serves on", 20*time.Second)
-		p.end(syscall.SIGTERM)
-		code, out := run(t, []as{inDir(dir)}, "demo", "--listen", listen(t))
+		startDemo(t, dir).End(syscall.SIGKILL)
+		p := sitetest.Launch(t, nil, "server", "--gateway=none", "--data", data, "--listen", "127.0.0.1:0")
+		p.AwaitOutput("Culvert serves on", 20*time.Second)
+		p.End(syscall.SIGTERM)
+		code, out := sitetest.Run(t, []sitetest.As{sitetest.InDir(dir)}, "demo", "--listen", sitetest.Listen(t))
 		if code != 1 || !strings.Contains(out, "is not a demo's folder") {
 			t.Errorf("exit code %d and:\n%s", code, out)
 		}
-		startDemo(t, t.TempDir()).end(syscall.SIGINT) // takes away what the killed one left, wherever its data is
+		startDemo(t, t.TempDir()).End(syscall.SIGINT) // takes away what the killed one left, wherever its data is
 	})
 }
 
 // TestSecondDemo is refused, and the first one goes on.
 func TestSecondDemo(t *testing.T) {
-	leavesNothing(t, func() {
+	testbox.LeavesNothing(t, func() {
 		dir := t.TempDir()
 		d := startDemo(t, dir)
 		for _, in := range []string{dir, t.TempDir()} {
-			code, out := run(t, []as{inDir(in)}, "demo", "--listen", "127.0.0.1:0")
+			code, out := sitetest.Run(t, []sitetest.As{sitetest.InDir(in)}, "demo", "--listen", "127.0.0.1:0")
 			if code != 1 || out != "culvert: another demo is running on this machine\n" {
 				t.Errorf("exit code %d and:\n%s", code, out)
 			}
@@ -91,24 +94,24 @@ func TestSecondDemo(t *testing.T) {
 		if out, err := exec.Command("ip", "netns", "exec", "cvd-hq", "ping", "-c", "1", "-W", "5", "192.168.40.1").CombinedOutput(); err != nil {
 			t.Errorf("the first demo's tunnel: %v\n%s", err, out)
 		}
-		if code := d.end(syscall.SIGINT); code != 0 {
-			t.Errorf("the first demo's exit code is %d:\n%s", code, tail(d.output.String(), 40))
+		if code := d.End(syscall.SIGINT); code != 0 {
+			t.Errorf("the first demo's exit code is %d:\n%s", code, sitetest.Tail(d.Output.String(), 40))
 		}
 	})
 }
 
 func TestDemoKilled(t *testing.T) {
-	leavesNothing(t, func() {
+	testbox.LeavesNothing(t, func() {
 		dir := t.TempDir()
-		startDemo(t, dir).end(syscall.SIGKILL)
+		startDemo(t, dir).End(syscall.SIGKILL)
 		d := startDemo(t, dir)
-		if !strings.Contains(d.output.String(), "Cleaned up after an earlier demo: 1 router.") {
-			t.Errorf("the second demo does not say what it cleaned up:\n%s", tail(d.output.String(), 80))
+		if !strings.Contains(d.Output.String(), "Cleaned up after an earlier demo: 1 router.") {
+			t.Errorf("the second demo does not say what it cleaned up:\n%s", sitetest.Tail(d.Output.String(), 80))
 		}
-		d.end(syscall.SIGKILL)
+		d.End(syscall.SIGKILL)
 		d = startDemo(t, dir)
-		if code := d.end(syscall.SIGINT); code != 0 {
-			t.Errorf("after Ctrl-C the exit code is %d:\n%s", code, tail(d.output.String(), 40))
+		if code := d.End(syscall.SIGINT); code != 0 {
+			t.Errorf("after Ctrl-C the exit code is %d:\n%s", code, sitetest.Tail(d.Output.String(), 40))
 		}
 	})
 }
@@ -116,36 +119,36 @@ func TestDemoKilled(t *testing.T) {
 // TestDemoInterruptedEarly ends the demo at moments while it lays its tunnel.
 func TestDemoInterruptedEarly(t *testing.T) {
 	for _, at := range []string{"shown this once", "VPN service on the router", "a plain strongSwan"} {
-		leavesNothing(t, func() {
-			d := launch(t, []as{inDir(t.TempDir())}, "demo", "--listen", listen(t))
-			d.awaitOutput(at, 20*time.Second)
-			d.end(syscall.SIGINT)
+		testbox.LeavesNothing(t, func() {
+			d := sitetest.Launch(t, []sitetest.As{sitetest.InDir(t.TempDir())}, "demo", "--listen", sitetest.Listen(t))
+			d.AwaitOutput(at, 20*time.Second)
+			d.End(syscall.SIGINT)
 		})
 	}
 }
 
 // TestDemoWithoutItsTerminal closes the terminal that the demo runs in.
 func TestDemoWithoutItsTerminal(t *testing.T) {
-	leavesNothing(t, func() { startDemo(t, t.TempDir()).end(syscall.SIGHUP) })
+	testbox.LeavesNothing(t, func() { startDemo(t, t.TempDir()).End(syscall.SIGHUP) })
 }
 
 func TestDemoOnAPortInUse(t *testing.T) {
-	s, dir := newServer(t, "--gateway=none"), t.TempDir()
-	code, out := run(t, []as{inDir(dir)}, "demo", "--listen", s.address)
-	want := "culvert: listen on " + s.address + ": another process uses this address: choose another with --listen\n"
-	if left := glob(t, dir+"/*"); code != 1 || out != want || len(left) > 0 {
+	s, dir := sitetest.NewServer(t, "--gateway=none"), t.TempDir()
+	code, out := sitetest.Run(t, []sitetest.As{sitetest.InDir(dir)}, "demo", "--listen", s.Address)
+	want := "culvert: listen on " + s.Address + ": another process uses this address: choose another with --listen\n"
+	if left := sitetest.Glob(t, dir+"/*"); code != 1 || out != want || len(left) > 0 {
 		t.Errorf("exit code %d, files %v and:\n%s\nwant 1, none and %q", code, left, out, want)
 	}
 }
 
 // startDemo starts the demo and waits until its tunnel stands.
-func startDemo(t *testing.T, dir string) *process {
+func startDemo(t *testing.T, dir string) *sitetest.Process {
 	t.Helper()
-	d := launch(t, []as{inDir(dir)}, "demo", "--listen", listen(t))
-	d.awaitOutput("The tunnel stays up until Ctrl-C", 30*time.Second)
-	for _, said := range []string{"POST to ACTIVE", "5 sent, 5 received", `"status": "ACTIVE"`, "curl -s http://" + listen(t), "openstack", "culvert\" is in " + dir + "/var/clouds.yaml", "OS_CLIENT_CONFIG_FILE=" + dir + "/var/clouds.yaml"} {
-		if !strings.Contains(d.output.String(), said) {
-			t.Errorf("the demo does not say %q; it said:\n%s", said, d.output)
+	d := sitetest.Launch(t, []sitetest.As{sitetest.InDir(dir)}, "demo", "--listen", sitetest.Listen(t))
+	d.AwaitOutput("The tunnel stays up until Ctrl-C", 30*time.Second)
+	for _, said := range []string{"POST to ACTIVE", "5 sent, 5 received", `"status": "ACTIVE"`, "curl -s http://" + sitetest.Listen(t), "openstack", "culvert\" is in " + dir + "/var/clouds.yaml", "OS_CLIENT_CONFIG_FILE=" + dir + "/var/clouds.yaml"} {
+		if !strings.Contains(d.Output.String(), said) {
+			t.Errorf("the demo does not say %q; it said:\n%s", said, d.Output)
 		}
 	}
 	return d

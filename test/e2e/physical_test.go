@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/internal/client"
+	"culvert/internal/sitetest"
 )
 
 // TestPhysicalNetworks maps the outer and the inner network to what the operator has: once to bridges, once to plain
@@ -18,25 +19,25 @@ func TestPhysicalNetworks(t *testing.T) {
 			t.Parallel()
 			wan, wanBridge := lay(t, "w")
 			lan, lanBridge := lay(t, "l")
-			s := &site{server: newServer(t, "--physical-network", "wan="+wan, "--physical-network", "lan="+lan)}
-			s.layNetworks(client.Object{"provider:physical_network": "wan"}, client.Object{"provider:physical_network": "lan"})
-			s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
-			s.layService()
-			s.awaitService("ACTIVE", "")
-			s.startHQ(lanBridge)
-			o := newOffice(0)
-			o.bridge = wanBridge
-			c := s.newTunnel(o, nil)
-			c.awaitActive()
-			c.ping()
-			for _, network := range []string{s.wan, s.lan} {
-				if _, err := os.Stat("/sys/class/net/" + bridgeOf(network)); err == nil {
-					t.Errorf("a mapped network has the bridge %s", bridgeOf(network))
+			s := &sitetest.Site{Server: sitetest.NewServer(t, "--physical-network", "wan="+wan, "--physical-network", "lan="+lan)}
+			s.LayNetworks(client.Object{"provider:physical_network": "wan"}, client.Object{"provider:physical_network": "lan"})
+			s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
+			s.LayService()
+			s.AwaitService("ACTIVE", "")
+			s.StartHQ(lanBridge)
+			o := sitetest.NewOffice(0)
+			o.Bridge = wanBridge
+			c := s.NewTunnel(o, nil)
+			c.AwaitActive()
+			c.Ping()
+			for _, network := range []string{s.WAN, s.LAN} {
+				if _, err := os.Stat("/sys/class/net/" + sitetest.BridgeOf(network)); err == nil {
+					t.Errorf("a mapped network has the bridge %s", sitetest.BridgeOf(network))
 				}
 			}
-			s.remove(c.path())
-			s.remove("/v2.0/vpn/vpnservices/" + s.service)
-			poll(t, waitGone, "the router's namespace is gone", func() bool { _, err := os.Stat("/run/netns/" + s.namespace()); return err != nil })
+			s.Remove(c.Path())
+			s.Remove("/v2.0/vpn/vpnservices/" + s.Service)
+			sitetest.Poll(t, sitetest.WaitGone, "the router's namespace is gone", func() bool { _, err := os.Stat("/run/netns/" + s.Namespace()); return err != nil })
 			for _, iface := range []string{wan, lan} {
 				if _, err := os.Stat("/sys/class/net/" + iface); err != nil {
 					t.Errorf("the operator's interface went with the router: %v", err)
@@ -49,7 +50,7 @@ func TestPhysicalNetworks(t *testing.T) {
 // operatorBridge makes a bridge that the gateway and the other side share.
 func operatorBridge(t *testing.T, name string) (iface, bridge string) {
 	t.Helper()
-	name += "br" + tag(t)
+	name += "br" + sitetest.Tag(t)
 	link(t, "add", name, "type", "bridge")
 	link(t, "add", name+"p", "type", "veth", "peer", "name", name+"o")
 	link(t, "set", name+"p", "master", name) // a port of the operator's
@@ -61,7 +62,7 @@ func operatorBridge(t *testing.T, name string) (iface, bridge string) {
 // operatorInterface makes a cable: one end for the gateway, the other in a bridge of the other side.
 func operatorInterface(t *testing.T, name string) (iface, bridge string) {
 	t.Helper()
-	iface, other, bridge := name+"if"+tag(t), name+"of"+tag(t), name+"ob"+tag(t)
+	iface, other, bridge := name+"if"+sitetest.Tag(t), name+"of"+sitetest.Tag(t), name+"ob"+sitetest.Tag(t)
 	link(t, "add", iface, "type", "veth", "peer", "name", other)
 	link(t, "add", bridge, "type", "bridge")
 	link(t, "set", other, "master", bridge)
@@ -83,37 +84,37 @@ func link(t *testing.T, args ...string) {
 // TestUnmappedPhysicalNetwork says what is missing, and comes up when it is there.
 func TestUnmappedPhysicalNetwork(t *testing.T) {
 	t.Parallel()
-	s := &site{server: newServer(t)}
-	s.layNetworks(client.Object{"provider:physical_network": "wan"}, nil)
-	s.layRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.wan}})
-	s.layService()
-	o := s.awaitService("ERROR", "")
+	s := &sitetest.Site{Server: sitetest.NewServer(t)}
+	s.LayNetworks(client.Object{"provider:physical_network": "wan"}, nil)
+	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
+	s.LayService()
+	o := s.AwaitService("ERROR", "")
 	unmapped(t, o, `"wan"`)
-	s.args = append(s.args, "--physical-network", "wan=no"+tag(t))
-	s.restart(stopSignal)
-	s.awaitOutput("this machine has no such interface yet", 5*time.Second)
-	poll(t, 20*time.Second, "the reason names the interface", func() bool {
-		o = s.call("GET", "/v2.0/vpn/vpnservices/"+s.service, nil)["vpnservice"].(client.Object)
+	s.Args = append(s.Args, "--physical-network", "wan=no"+sitetest.Tag(t))
+	s.Restart(sitetest.StopSignal)
+	s.AwaitOutput("this machine has no such interface yet", 5*time.Second)
+	sitetest.Poll(t, 20*time.Second, "the reason names the interface", func() bool {
+		o = s.Call("GET", "/v2.0/vpn/vpnservices/"+s.Service, nil)["vpnservice"].(client.Object)
 		why, _ := o["status_reason"].(client.Object)
-		return strings.Contains(listed(why["summary"]), "no"+tag(t))
+		return strings.Contains(sitetest.Listed(why["summary"]), "no"+sitetest.Tag(t))
 	})
-	unmapped(t, o, "no"+tag(t))
-	if n := strings.Count(s.output.String(), "level=ERROR"); n != 1 {
-		t.Errorf("the log has %d errors, want 1:\n%s", n, tail(s.output.String(), 40))
+	unmapped(t, o, "no"+sitetest.Tag(t))
+	if n := strings.Count(s.Output.String(), "level=ERROR"); n != 1 {
+		t.Errorf("the log has %d errors, want 1:\n%s", n, sitetest.Tail(s.Output.String(), 40))
 	}
-	s.args = nil
+	s.Args = nil
 	wan, _ := operatorBridge(t, "w")
-	s.args = append(s.args, "--physical-network", "wan="+wan)
-	s.restart(stopSignal)
-	s.awaitService("ACTIVE", "")
+	s.Args = append(s.Args, "--physical-network", "wan="+wan)
+	s.Restart(sitetest.StopSignal)
+	s.AwaitService("ACTIVE", "")
 }
 
 // unmapped looks at the reason of a service whose network the gateway has no way to.
 func unmapped(t *testing.T, o client.Object, names string) {
 	t.Helper()
 	why, _ := o["status_reason"].(client.Object)
-	text := listed(why["summary"])
-	if !strings.Contains(text, names) || why["hint"] != "check --physical-network of the gateway" || strings.Count(text, "router "+listed(o["router_id"])) > 1 {
+	text := sitetest.Listed(why["summary"])
+	if !strings.Contains(text, names) || why["hint"] != "check --physical-network of the gateway" || strings.Count(text, "router "+sitetest.Listed(o["router_id"])) > 1 {
 		t.Errorf("the reason does not name %s and what to check: %v", names, why)
 	}
 }

@@ -10,24 +10,25 @@ import (
 	"testing"
 
 	"culvert/internal/client"
+	"culvert/internal/sitetest"
 )
 
 func TestFirstStartPrintsThePasswordOnce(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, "--gateway=none") // logs in with what it printed
-	first := s.password()
+	s := sitetest.NewServer(t, "--gateway=none") // logs in with what it printed
+	first := s.Password()
 	for _, file := range []string{"keyset.json", "agent.token"} {
-		info, err := os.Stat(filepath.Join(s.data, file))
+		info, err := os.Stat(filepath.Join(s.Data, file))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: mode %v, %v; want 0600", file, info.Mode(), err)
 		}
 	}
-	s.restart(syscall.SIGTERM)
-	if out := s.output.String(); strings.Contains(out, "Password") || strings.Contains(out, first) {
+	s.Restart(syscall.SIGTERM)
+	if out := s.Output.String(); strings.Contains(out, "Password") || strings.Contains(out, first) {
 		t.Errorf("the second start prints a password:\n%s", out)
 	}
-	s.login(first)
-	_, err := client.Login(t.Context(), "http://"+s.address, "admin", first+"x", "admin")
+	s.Login(first)
+	_, err := client.Login(t.Context(), "http://"+s.Address, "admin", first+"x", "admin")
 	if refused, ok := err.(*client.Error); !ok || refused.Status != 401 {
 		t.Errorf("login with a wrong password: %v, want 401", err)
 	}
@@ -35,14 +36,14 @@ func TestFirstStartPrintsThePasswordOnce(t *testing.T) {
 
 func TestTwoServersOnOneFolder(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, "--gateway=none")
-	code, out := run(t, nil, "server", "--gateway=none", "--data", s.data, "--listen", "127.0.0.1:0")
-	if code != 1 || !strings.Contains(out, "another culvert process uses it") || !strings.Contains(out, s.data) {
+	s := sitetest.NewServer(t, "--gateway=none")
+	code, out := sitetest.Run(t, nil, "server", "--gateway=none", "--data", s.Data, "--listen", "127.0.0.1:0")
+	if code != 1 || !strings.Contains(out, "another culvert process uses it") || !strings.Contains(out, s.Data) {
 		t.Errorf("exit code %d and:\n%s\nwant 1 and a line that names the folder and the other process", code, out)
 	}
-	s.call("GET", "/v2.0/networks", nil)
-	code, out = run(t, nil, "server", "--gateway=none", "--data", filepath.Join(t.TempDir(), "other"), "--listen", s.address)
-	if code != 1 || !strings.Contains(out, s.address) {
+	s.Call("GET", "/v2.0/networks", nil)
+	code, out = sitetest.Run(t, nil, "server", "--gateway=none", "--data", filepath.Join(t.TempDir(), "other"), "--listen", s.Address)
+	if code != 1 || !strings.Contains(out, s.Address) {
 		t.Errorf("on a port in use: exit code %d and:\n%s\nwant 1 and a line that names the address", code, out)
 	}
 }
@@ -54,21 +55,21 @@ func TestWithoutRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("server without a gateway", func(t *testing.T) {
-		s := newServerIn(t, filepath.Join(home, "data"), []as{nobody}, "--gateway=none")
-		s.create("vpn/ikepolicies", "ikepolicy", client.Object{"name": "by nobody"})
-		info, err := os.Stat(s.data)
+		s := sitetest.NewServerIn(t, filepath.Join(home, "data"), []sitetest.As{sitetest.Nobody}, "--gateway=none")
+		s.Create("vpn/ikepolicies", "ikepolicy", client.Object{"name": "by nobody"})
+		info, err := os.Stat(s.Data)
 		if err != nil || info.Sys().(*syscall.Stat_t).Uid != 65534 {
 			t.Errorf("the data folder is not nobody's: %v", err)
 		}
 	})
 	for _, args := range [][]string{{"server", "--data", filepath.Join(home, "d")}, {"demo"}, {"gateway", "down"}} {
-		code, out := run(t, []as{nobody, inDir(home)}, args...)
+		code, out := sitetest.Run(t, []sitetest.As{sitetest.Nobody, sitetest.InDir(home)}, args...)
 		advised := strings.Contains(out, "server --gateway=none")
 		if code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "needs root") || advised != (args[0] == "server") {
 			t.Errorf("%v as nobody: exit code %d and:\n%s\nwant 1 and one line that says what it needs", args, code, out)
 		}
 	}
-	if left := glob(t, home+"/*"); len(left) != 1 {
+	if left := sitetest.Glob(t, home+"/*"); len(left) != 1 {
 		t.Errorf("refused commands left files: %v", left)
 	}
 }
@@ -105,7 +106,7 @@ var subcommand = regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z-]+)*) `)
 func helps(t *testing.T, command string, seen map[string]bool) {
 	t.Helper()
 	seen[command] = true
-	code, out := run(t, nil, append(strings.Fields(command), "--help")...)
+	code, out := sitetest.Run(t, nil, append(strings.Fields(command), "--help")...)
 	if code != 0 || !strings.HasPrefix(out, strings.TrimRight("Usage: culvert "+command, " ")) {
 		t.Errorf("culvert %s --help: exit code %d and:\n%s", command, code, out)
 	}
@@ -129,7 +130,7 @@ func TestWrongUse(t *testing.T) {
 		"nonsense":                             "nonsense",
 		"server --gateway=none --max-pairs=no": "--max-pairs",
 	} {
-		code, out := run(t, nil, strings.Fields(args)...)
+		code, out := sitetest.Run(t, nil, strings.Fields(args)...)
 		if code != 2 || !strings.Contains(out, said) || !strings.Contains(out, "See: culvert ") {
 			t.Errorf("culvert %s: exit code %d and:\n%s\nwant 2, %q and where help is", args, code, out, said)
 		}

@@ -39,17 +39,19 @@ var may = map[string]string{
 	"internal/store/storetest": "resource",
 	"internal/vici/vicitest":   "vici",
 	"internal/vpntest":         "*",
+	"internal/testbox":         "",
+	"internal/sitetest":        "client gateway lab testbox",
 }
 
 // never are libraries that must stay in one place.
 var never = map[string]string{
 	"net/http":                        "internal/api internal/agent internal/client internal/cli internal/server internal/identity internal/keystone internal/neutron internal/resource internal/vpntest",
 	"database/sql":                    "internal/store internal/store/pgtest",
-	"github.com/vishvananda/netlink":  "internal/gateway internal/lab internal/vici/vicitest",
+	"github.com/vishvananda/netlink":  "internal/gateway internal/lab internal/vici/vicitest internal/testbox internal/sitetest",
 	"github.com/gophercloud/":         "internal/keystone internal/neutron",
 	"github.com/google/nftables":      "internal/gateway",
 	"github.com/tink-crypto/tink-go/": "internal/keyring",
-	"testing":                         "internal/store/pgtest internal/store/storetest internal/vici/vicitest internal/vpntest",
+	"testing":                         "internal/store/pgtest internal/store/storetest internal/vici/vicitest internal/vpntest internal/testbox internal/sitetest",
 }
 
 type pkg struct {

@@ -1,4 +1,4 @@
-package e2e
+package testbox
 
 import (
 	"errors"
@@ -15,13 +15,13 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// inventory is what tests could leave behind in the sandbox, each thing as a line for people.
-type inventory []string
+// Inventory is what tests could leave behind in the sandbox, each thing as a line for people.
+type Inventory []string
 
-// takeInventory lists network namespaces, links, other processes, nft tables of the host's namespace, and the files of
+// TakeInventory lists network namespaces, links, other processes, nft tables of the host's namespace, and the files of
 // gateways and branches.
-func takeInventory() (inventory, error) {
-	var out inventory
+func TakeInventory() (Inventory, error) {
+	var out Inventory
 	for what, pattern := range map[string]string{"namespace": "/run/netns/*", "file": "/run/culvert/*/*", "branch file": "/run/e2e/*/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
@@ -75,11 +75,11 @@ func otherProcesses() (out []string, err error) {
 	return out, nil
 }
 
-// awaitNothingLeft answers what is there and was not before, once it is nothing or the time is over: the kernel takes
+// AwaitNothingMore answers what is there and was not before, once it is nothing or the time is over: the kernel takes
 // namespaces and links away a little later.
-func awaitNothingLeft(before inventory, within time.Duration) (left []string, err error) {
+func (before Inventory) AwaitNothingMore(within time.Duration) (left Inventory, err error) {
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		now, err := takeInventory()
+		now, err := TakeInventory()
 		if err != nil {
 			return nil, err
 		}
@@ -90,22 +90,22 @@ func awaitNothingLeft(before inventory, within time.Duration) (left []string, er
 	}
 }
 
-// leavesNothing runs fn, after which nothing may be there that was not there before. Tests that call it do not run in
+// LeavesNothing runs fn, after which nothing may be there that was not there before. Tests that call it do not run in
 // parallel with others.
-func leavesNothing(t *testing.T, fn func()) {
+func LeavesNothing(t *testing.T, fn func()) {
 	t.Helper()
-	before, err := takeInventory()
+	before, err := TakeInventory()
 	if err != nil {
 		t.Fatal(err)
 	}
 	fn()
-	left, err := awaitNothingLeft(before, 5*time.Second)
+	left, err := before.AwaitNothingMore(5 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(left) > 0 {
-		t.Errorf("left behind:\n%s", lines(left))
+		t.Errorf("left behind:\n%s", left)
 	}
 }
 
-func lines(l []string) string { return strings.Join(l, "\n") }
+func (i Inventory) String() string { return strings.Join(i, "\n") }

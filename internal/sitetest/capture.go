@@ -1,4 +1,4 @@
-package e2e
+package sitetest
 
 import (
 	"encoding/binary"
@@ -14,38 +14,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capture counts the IPv4 packets on one link, both ways, by what they are.
-type capture struct {
+// Capture counts the IPv4 packets on one link, both ways, by what they are.
+type Capture struct {
 	fd   int
 	done chan struct{}
 
 	mu   sync.Mutex
-	seen traffic
+	seen Traffic
 	err  error
 }
 
-// traffic is what was on the wire.
-type traffic struct {
-	inner    int // an address of the head office's network, in clear
-	between  int // of these: from or to a private network of a branch
-	esp      int // in UDP 4500
-	examples []string
+// Traffic is what was on the wire.
+type Traffic struct {
+	Inner    int // an address of the head office's network, in clear
+	Between  int // of these: from or to a private network of a branch
+	ESP      int // in UDP 4500
+	Examples []string
 }
 
-// startCapture listens on the link of a namespace whose name begins with prefix.
-func startCapture(t *testing.T, namespace, prefix string) *capture {
+// StartCapture listens on the link of a namespace whose name begins with prefix.
+func StartCapture(t *testing.T, namespace, prefix string) *Capture {
 	t.Helper()
-	c := &capture{done: make(chan struct{})}
+	c := &Capture{done: make(chan struct{})}
 	if err := c.open(namespace, prefix); err != nil {
 		t.Fatalf("capture on %s* in %s: %v", prefix, namespace, err)
 	}
 	go c.read()
-	t.Cleanup(func() { _ = c.stop() }) // for a test that failed before
+	t.Cleanup(func() { _ = c.Stop() }) // for a test that failed before
 	return c
 }
 
 // open makes the socket inside the namespace; it then works from any thread.
-func (c *capture) open(namespace, prefix string) error {
+func (c *Capture) open(namespace, prefix string) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -54,7 +54,7 @@ func (c *capture) open(namespace, prefix string) error {
 	return <-done
 }
 
-func (c *capture) openHere(namespace, prefix string) error {
+func (c *Capture) openHere(namespace, prefix string) error {
 	ns, err := netns.GetFromName(namespace)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (c *capture) openHere(namespace, prefix string) error {
 	return fmt.Errorf("there is no such link")
 }
 
-func (c *capture) read() {
+func (c *Capture) read() {
 	buffer := make([]byte, 4096)
 	for {
 		n, from, err := unix.Recvfrom(c.fd, buffer, 0)
@@ -109,17 +109,17 @@ func (c *capture) read() {
 	}
 }
 
-func (s *traffic) take(packet []byte) {
+func (s *Traffic) take(packet []byte) {
 	if len(packet) < 20 {
 		return
 	}
 	src, dst := netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20]))
-	hq := netip.MustParsePrefix(hqCIDR)
+	hq := netip.MustParsePrefix(HQNet)
 	if hq.Contains(src) || hq.Contains(dst) {
-		s.inner++
+		s.Inner++
 		if other := map[bool]netip.Addr{true: dst, false: src}[hq.Contains(src)]; other.IsPrivate() {
-			s.between++
-			s.examples = append(s.examples, fmt.Sprintf("%s > %s protocol %d", src, dst, packet[9]))
+			s.Between++
+			s.Examples = append(s.Examples, fmt.Sprintf("%s > %s protocol %d", src, dst, packet[9]))
 		}
 	}
 	header := int(packet[0]&15) * 4
@@ -129,19 +129,19 @@ func (s *traffic) take(packet []byte) {
 	udp := packet[header:]
 	on4500 := binary.BigEndian.Uint16(udp) == 4500 || binary.BigEndian.Uint16(udp[2:]) == 4500
 	if on4500 && binary.BigEndian.Uint32(udp[8:]) != 0 { // zero is IKE's marker (RFC 3948 section 2.2)
-		s.esp++
+		s.ESP++
 	}
 }
 
-// now is what has been seen so far.
-func (c *capture) now() traffic {
+// Now is what has been seen so far.
+func (c *Capture) Now() Traffic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.seen
 }
 
-// stop ends the capture.
-func (c *capture) stop() error {
+// Stop ends the capture.
+func (c *Capture) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -152,13 +152,13 @@ func (c *capture) stop() error {
 	return c.err
 }
 
-// nothingInClear fails if a packet between the head office and a branch was on the wire as it is.
-func (c *capture) nothingInClear(t *testing.T) {
+// NothingInClear fails if a packet between the head office and a branch was on the wire as it is.
+func (c *Capture) NothingInClear(t *testing.T) {
 	t.Helper()
-	if err := c.stop(); err != nil {
+	if err := c.Stop(); err != nil {
 		t.Fatalf("capture: %v", err)
 	}
-	if got := c.now(); got.between > 0 {
-		t.Errorf("%d packets were on the wire in clear: %s", got.between, strings.Join(got.examples[:min(5, len(got.examples))], "; "))
+	if got := c.Now(); got.Between > 0 {
+		t.Errorf("%d packets were on the wire in clear: %s", got.Between, strings.Join(got.Examples[:min(5, len(got.Examples))], "; "))
 	}
 }
