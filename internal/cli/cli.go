@@ -20,6 +20,7 @@ connection a real strongSwan tunnel, and says why a tunnel is down.
 
 Begin with:
   culvert demo                      a server with a working tunnel to look at (needs root)
+  culvert sandbox wrong-psk         a server with a broken tunnel, to see what it says about it (needs root)
   culvert server --data DIR         the server itself, with a gateway in the same process (needs root)
   culvert server --gateway=none     the API alone (needs no root)`
 
@@ -27,6 +28,7 @@ type commands struct {
 	Server  serverCmd  `cmd:"" help:"Serve the API and, unless told otherwise, be the gateway."`
 	Agent   agentCmd   `cmd:"" help:"Be a gateway for a server that runs elsewhere."`
 	Demo    demoCmd    `cmd:"" help:"Start a server and lay a tunnel on it to a branch office, through the public API."`
+	Sandbox sandboxCmd `cmd:"" help:"Start a server with connections to peers that are broken on purpose, to see why they are down."`
 	Gateway gatewayCmd `cmd:"" help:"Look after what a gateway keeps on this machine."`
 	User    userCmd    `cmd:"" help:"Look after users and passwords, on a running or a stopped server."`
 	Project projectCmd `cmd:"" help:"Look after projects, likewise."`

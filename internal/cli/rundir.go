@@ -68,7 +68,7 @@ func lockDemo() (*os.File, error) {
 	}
 	f, err := lockFile(runRoot+"/demo.lock", os.O_CREATE|os.O_RDWR)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errors.New("another demo is running on this machine")
+		return nil, errors.New("another demo or sandbox is running on this machine")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)

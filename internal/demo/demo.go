@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"culvert/internal/client"
-	"culvert/internal/gateway"
 	"culvert/internal/lab"
+	"culvert/internal/site"
 )
 
 // Config is what a demo needs: a client of a running server with a gateway on this machine.
@@ -24,18 +24,15 @@ type Config struct {
 // Demo is a laid tunnel, until Close.
 type Demo struct {
 	Config
-	start  time.Time
+	site   *site.Site
 	branch *lab.Branch
 	hq     *lab.Host
-	// ids of what was made
-	wan, lan, lanSubnet, router, service, connection string
-	external                                         string // the router's outer address
-	toActive                                         time.Duration
 }
 
 // Lay makes the whole scene and prints each step with its time. What was made stays until Close, also after an error.
 func Lay(ctx context.Context, c Config) (*Demo, error) {
-	d := &Demo{Config: c, start: time.Now()}
+	d := &Demo{Config: c, site: &site.Site{API: c.API, Name: "demo", Outer: netip.MustParsePrefix(outerCIDR), Hop: branchIP,
+		Inner: netip.MustParsePrefix(hqCIDR)}}
 	steps := []struct {
 		what string
 		do   func(context.Context) (string, error)
@@ -63,89 +60,55 @@ func Lay(ctx context.Context, c Config) (*Demo, error) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// create posts one resource and returns its id.
-func (d *Demo) create(ctx context.Context, collection, key string, attributes client.Object) (string, error) {
-	o, err := d.API.Create(ctx, collection, key, attributes)
-	id, _ := o["id"].(string)
-	return id, err
-}
-
 func (d *Demo) makeWAN(ctx context.Context) (said string, err error) {
-	if d.wan, err = d.create(ctx, "networks", "network", client.Object{"name": "demo-wan", "router:external": true}); err != nil {
-		return "", err
-	}
-	_, err = d.create(ctx, "subnets", "subnet", client.Object{"name": "demo-wan", "network_id": d.wan, "cidr": outerCIDR, "ip_version": 4,
-		"gateway_ip": branchIP, "enable_dhcp": false, "allocation_pools": []client.Object{{"start": "198.51.100.2", "end": "198.51.100.30"}}})
-	return "network " + d.wan, err
+	err = d.site.MakeWAN(ctx)
+	return "network " + d.site.WAN, err
 }
 
 func (d *Demo) makeLAN(ctx context.Context) (said string, err error) {
-	if d.lan, err = d.create(ctx, "networks", "network", client.Object{"name": "demo-hq"}); err != nil {
-		return "", err
-	}
-	d.lanSubnet, err = d.create(ctx, "subnets", "subnet", client.Object{"name": "demo-hq", "network_id": d.lan, "cidr": hqCIDR, "ip_version": 4})
-	return "subnet " + d.lanSubnet, err
+	err = d.site.MakeLAN(ctx)
+	return "subnet " + d.site.Subnet, err
 }
 
 func (d *Demo) makeRouter(ctx context.Context) (said string, err error) {
-	d.router, err = d.create(ctx, "routers", "router", client.Object{"name": "demo", "external_gateway_info": client.Object{"network_id": d.wan}})
-	if err != nil {
-		return "", err
-	}
-	_, err = d.API.Call(ctx, "PUT", "/v2.0/routers/"+d.router+"/add_router_interface", client.Object{"subnet_id": d.lanSubnet})
-	return "router " + d.router, err
+	err = d.site.MakeRouter(ctx)
+	return "router " + d.site.Router, err
 }
 
 func (d *Demo) makeService(ctx context.Context) (said string, err error) {
-	v, err := d.API.Create(ctx, "vpn/vpnservices", "vpnservice", client.Object{"name": "demo", "router_id": d.router})
-	if err != nil {
+	if err = d.site.MakeService(ctx, nil); err != nil {
 		return "", err
 	}
-	d.service, _ = v["id"].(string)
-	d.external, _ = v["external_v4_ip"].(string)
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	_, err = d.API.Await(ctx, "/v2.0/vpn/vpnservices/"+d.service, "vpnservice", 5*time.Millisecond, "ACTIVE")
-	return "outer address " + d.external, err
+	return "outer address " + d.site.External, d.site.AwaitService(ctx)
 }
 
 func (d *Demo) startHQ(ctx context.Context) (said string, err error) {
-	d.hq, err = lab.StartHost(ctx, lab.HostConfig{Name: hqNamespace, Bridge: gateway.BridgeName(d.lan),
-		Address: []netip.Prefix{inNet(hqHost, hqCIDR)}, Gateway: []netip.Addr{netip.MustParsePrefix(hqCIDR).Addr().Next()}})
+	d.hq, err = d.site.StartHost(ctx, hqNamespace, addr(hqHost))
 	return hqHost + " in namespace " + hqNamespace, err
 }
 
 func (d *Demo) startBranch(ctx context.Context) (said string, err error) {
-	d.branch, err = lab.StartBranch(ctx, lab.Config{Name: branchNamespace, Bridge: gateway.BridgeName(d.wan),
-		Address: []netip.Prefix{inNet(branchIP, outerCIDR)}, LAN: []netip.Addr{addr(branchHost)}, RunDir: d.RunDir, Swanctl: branchConf(d.external)})
+	conf := lab.Peer{Local: branchIP, Remote: d.site.External, PSK: psk, Networks: branchCIDR, Peers: hqCIDR}.Conf()
+	d.branch, err = lab.StartBranch(ctx, lab.Config{Name: branchNamespace, Bridge: d.site.OuterBridge(),
+		Address: []netip.Prefix{inNet(branchIP, outerCIDR)}, LAN: []netip.Addr{addr(branchHost)}, RunDir: d.RunDir, Swanctl: conf})
 	return branchIP + " in namespace " + branchNamespace, err
 }
 
 func (d *Demo) makeConnection(ctx context.Context) (said string, err error) {
-	attributes := client.Object{"name": "demo-branch", "vpnservice_id": d.service, "peer_address": branchIP, "peer_id": branchIP, "psk": psk,
-		"dpd": client.Object{"action": "restart", "interval": 5, "timeout": 15}}
-	for _, part := range []struct {
-		attribute, collection, key string
-		object                     client.Object
-	}{
-		{"ikepolicy_id", "vpn/ikepolicies", "ikepolicy", client.Object{"name": "demo"}},
-		{"ipsecpolicy_id", "vpn/ipsecpolicies", "ipsecpolicy", client.Object{"name": "demo"}},
-		{"local_ep_group_id", "vpn/endpoint-groups", "endpoint_group", client.Object{"name": "demo-hq", "type": "subnet", "endpoints": []string{d.lanSubnet}}},
-		{"peer_ep_group_id", "vpn/endpoint-groups", "endpoint_group", client.Object{"name": "demo-branch", "type": "cidr", "endpoints": []string{branchCIDR}}},
-	} {
-		if attributes[part.attribute], err = d.create(ctx, part.collection, part.key, part.object); err != nil {
-			return "", err
-		}
+	attributes, err := d.site.Parts(ctx, site.Tunnel{Name: "demo-branch", PeerAddress: branchIP, PSK: psk, PeerCIDR: branchCIDR,
+		Attributes: client.Object{"dpd": client.Object{"action": "restart", "interval": 5, "timeout": 15}}})
+	if err != nil {
+		return "", err
 	}
 	begun := time.Now()
-	if d.connection, err = d.create(ctx, "vpn/ipsec-site-connections", "ipsec_site_connection", attributes); err != nil {
+	connection, err := d.site.Post(ctx, attributes)
+	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	_, err = d.API.Await(ctx, "/v2.0/vpn/ipsec-site-connections/"+d.connection, "ipsec_site_connection", time.Millisecond, "ACTIVE")
-	d.toActive = time.Since(begun)
-	return fmt.Sprintf("POST to ACTIVE %.1f ms", ms(d.toActive)), err
+	_, err = d.API.Await(ctx, "/v2.0/vpn/ipsec-site-connections/"+connection, "ipsec_site_connection", time.Millisecond, "ACTIVE")
+	return fmt.Sprintf("POST to ACTIVE %.1f ms", ms(time.Since(begun))), err
 }
 
 func (d *Demo) pingOut(ctx context.Context) (string, error) {

@@ -2,10 +2,7 @@
 // it carries packets. It is what a newcomer sees first; nothing else may depend on it.
 package demo
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "net/netip"
 
 // The scene: a head office behind a router of Culvert's, a branch with a plain strongSwan, and a provider's network
 // between them. The addresses are for documentation (RFC 5737) or private, and live in network namespaces alone.
@@ -21,41 +18,6 @@ const (
 	branchNamespace = "cvd-branch"
 	hqNamespace     = "cvd-hq"
 )
-
-// branchConf is the branch's own hand-written swanctl.conf.
-func branchConf(peer string) string {
-	return fmt.Sprintf(`connections {
-  hq {
-    version = 2
-    local_addrs = %[1]s
-    remote_addrs = %[2]s
-    proposals = aes256-sha256-modp2048
-    local {
-      auth = psk
-      id = %[1]s
-    }
-    remote {
-      auth = psk
-      id = %[2]s
-    }
-    children {
-      nets {
-        local_ts = %[3]s
-        remote_ts = %[4]s
-        esp_proposals = aes256-sha256-modp2048
-      }
-    }
-  }
-}
-secrets {
-  ike-hq {
-    id-1 = %[1]s
-    id-2 = %[2]s
-    secret = "%[5]s"
-  }
-}
-`, branchIP, peer, branchCIDR, hqCIDR, psk)
-}
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 

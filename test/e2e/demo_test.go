@@ -87,7 +87,7 @@ func TestSecondDemo(t *testing.T) {
 		d := startDemo(t, dir)
 		for _, in := range []string{dir, t.TempDir()} {
 			code, out := sitetest.Run(t, []sitetest.As{sitetest.InDir(in)}, "demo", "--listen", "127.0.0.1:0")
-			if code != 1 || out != "culvert: another demo is running on this machine\n" {
+			if code != 1 || out != "culvert: another demo or sandbox is running on this machine\n" {
 				t.Errorf("exit code %d and:\n%s", code, out)
 			}
 		}

@@ -31,8 +31,10 @@ var may = map[string]string{
 	"internal/api":      "openapi vpn crud identity resource",
 	"internal/server":   "api store topology vpn crud identity keyring resource keystone neutron",
 	"internal/lab":      "",
-	"internal/demo":     "client gateway lab",
-	"internal/cli":      "server agent gateway demo client keyring store api identity keystone vpn resource",
+	"internal/site":     "client gateway lab",
+	"internal/demo":     "client lab site",
+	"internal/fault":    "client lab site",
+	"internal/cli":      "server agent gateway demo fault client keyring store api identity keystone vpn resource",
 	".":                 "cli",
 	// For tests alone: nothing that is shipped may import these.
 	"internal/store/pgtest":    "",

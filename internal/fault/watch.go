@@ -1,0 +1,83 @@
+package fault
+
+import (
+	"context"
+	"time"
+
+	"culvert/internal/client"
+)
+
+// Answer is what GET said of a laid connection, when that was news.
+type Answer struct {
+	*Laid
+	At     time.Time
+	Status string
+	Reason client.Object // status_reason; nil: none
+	// Since is the time since the fault was there; negative: it was not yet.
+	Since time.Duration
+}
+
+// ReasonCode is that of status_reason, "" where there is none.
+func (a Answer) ReasonCode() string {
+	code, _ := a.Reason["code"].(string)
+	return code
+}
+
+// Right says that the answer is the one that the catalogue wants.
+func (a Answer) Right() bool { return a.Status == a.Laid.Status && a.ReasonCode() == a.Code }
+
+// Watch lists the connections again and again and tells of every status, or code of a status_reason, that is news, until
+// ctx ends or tell answers false.
+func (s *Scene) Watch(ctx context.Context, every time.Duration, tell func(Answer) bool) error {
+	last := map[string]string{}
+	for ; ctx.Err() == nil; pause(ctx, every) {
+		for _, api := range []*client.Client{s.API, s.Hostless} {
+			if api == nil {
+				continue
+			}
+			o, err := api.Call(ctx, "GET", "/v2.0/vpn/ipsec-site-connections?fields=id&fields=status&fields=status_reason", nil)
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			for _, a := range s.news(o, last) {
+				if !tell(a) {
+					return nil
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Scene) news(list client.Object, last map[string]string) (out []Answer) {
+	now := time.Now()
+	rows, _ := list["ipsec_site_connections"].([]any)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byID := map[string]*Laid{}
+	for _, l := range s.laid {
+		byID[l.ID] = l
+	}
+	for _, row := range rows {
+		o, _ := row.(client.Object)
+		id, _ := o["id"].(string)
+		l := byID[id]
+		if l == nil || id == "" {
+			continue // it is being made
+		}
+		a := Answer{Laid: l, At: now, Since: now.Sub(l.event)}
+		if l.event.IsZero() {
+			a.Since = -1
+		}
+		a.Status, _ = o["status"].(string)
+		a.Reason, _ = o["status_reason"].(client.Object)
+		if key := a.Status + " " + a.ReasonCode(); last[id] != key {
+			last[id] = key
+			out = append(out, a)
+		}
+	}
+	return out
+}
