@@ -48,7 +48,7 @@ func (f folder) pidFile() string         { return f.file("pid") }
 
 // charonConf is strongswan.conf of one router. Plugins are few on purpose: 1.4 MB instead of 3.3 MB a router.
 //
-// The retransmit timings give up after 8.1 s. threads=16: charon takes 4 to 9 workers for ever, and below that VICI
+// The retransmit timings are pace (see repeats): charon never gives a peer up, the session does. threads=16: charon takes 4 to 9 workers for ever, and below that VICI
 // never answers.
 func charonConf(f folder, dataplane string) string {
 	kernel := "kernel-netlink"
@@ -58,9 +58,10 @@ func charonConf(f folder, dataplane string) string {
 	return fmt.Sprintf(`charon-systemd {
   load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default %s vici updown error-notify
   threads = 16
-  retransmit_timeout = 1.0
-  retransmit_base = 1.5
-  retransmit_tries = 3
+  retransmit_timeout = %s
+  retransmit_base = %s
+  retransmit_limit = %s
+  retransmit_tries = %d
   journal {
     default = -1
   }
@@ -85,7 +86,7 @@ func charonConf(f folder, dataplane string) string {
     }
   }
 }
-`, kernel, f.file("charon.log"), f.socket(), f.file("charon.enfy"))
+`, kernel, decimal(repeatFirst.Seconds()), decimal(repeatBase), decimal(repeatLimit.Seconds()), repeatTries, f.file("charon.log"), f.socket(), f.file("charon.enfy"))
 }
 
 // charon is a running daemon, ours or one that an earlier process of ours started.

@@ -18,7 +18,8 @@ type connection struct {
 	warnings    []*vpn.Reason // what an up tunnel does not do, by rank
 	certain     bool          // of reason
 	established bool          // it has an IKE_SA
-	parked      bool          // lost, and dpd action clear says not to initiate again
+	parked      bool          // lost, and the dpd action says not to initiate again
+	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
 	quiet       time.Time // until then its being set up is no news; zero: no longer
 
@@ -104,11 +105,7 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 		c.state, c.certain, c.parked = vpn.StateUp, false, false
 		c.try.reset()
 	case c.state == vpn.StateUp:
-		f := c.lossCause(now)
-		c.parked = f.Code == "liveness_lost" && c.spec.DPD.Action == "clear"
-		c.down(vpn.StateDown, f.Reason, now)
-		c.certain = f.certain
-		c.try.fail(now, random)
+		c.lose(c.lossCause(now), now, random)
 	case c.state == "":
 		c.waiting(now)
 	}

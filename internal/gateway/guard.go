@@ -91,7 +91,7 @@ func pairRules(local, peer netip.Prefix, dataplane string, mss int) []guardRule 
 	pair := local.String() + " " + peer.String() + " " + dataplane
 	var rules []guardRule
 	for _, chain := range []string{"forward", "output"} {
-		rules = append(rules, guardRule{chain, chain + " out " + pair, join(out, notLeavingByIPsec(dataplane), []expr.Any{drop()})})
+		rules = append(rules, guardRule{chain, leavingKey(chain, local, peer) + dataplane, join(out, notLeavingByIPsec(dataplane), []expr.Any{&expr.Counter{}, drop()})})
 	}
 	for _, chain := range []string{"forward", "input"} {
 		rules = append(rules, guardRule{chain, chain + " in " + pair, join(in, notComeByIPsec(dataplane), []expr.Any{drop()})})
@@ -103,6 +103,11 @@ func pairRules(local, peer netip.Prefix, dataplane string, mss int) []guardRule 
 			guardRule{"mss", "mss in " + pair + size, join(in, clamp(mss))})
 	}
 	return rules
+}
+
+// leavingKey begins the keys of the rules that hold back, and count, what would leave in clear.
+func leavingKey(chain string, local, peer netip.Prefix) string {
+	return fmt.Sprintf("%s counted out %s %s ", chain, local, peer)
 }
 
 // notLeavingByIPsec matches what is about to leave in clear. On the kernel path that is what no XFRM policy has caught.

@@ -75,7 +75,7 @@ var rules = []rule{
 	{[]string{"traffic selectors ", "no matching CHILD_SA config found for "},
 		regexp.MustCompile(`traffic selectors (.*) unacceptable|config found for (.*)`), selectorsRefused},
 	{[]string{"no matching peer config found", "but none allows"}, nil, fixed(identityMismatch)},
-	{[]string{"giving up after "}, nil, gaveUp},
+	{[]string{"giving up after ", "DPD check timed out"}, nil, gaveUp},
 	{[]string{"unable to resolve "}, regexp.MustCompile(`unable to resolve (.*?),? initiate aborted`), unresolved},
 	{[]string{"received DELETE for IKE_SA", "received DELETE for different IKE_SA"}, nil, fixed(peerDeleted)},
 	{[]string{"received DELETE for ESP CHILD_SA", "received DELETE for AH CHILD_SA"}, nil, fixed(finding{brief: true, certain: true, Reason: peerDeleted.Reason})},

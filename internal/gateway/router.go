@@ -34,6 +34,7 @@ type router struct {
 	taking      bool       // a peer's new address is about to be taken over
 	last        vpn.Report // as posted, without LastSeen
 	owed        bool       // a report is due even if it says the same
+	restarts    []string   // connections to be set up anew, by dpd action restart-by-peer
 	unreachable time.Time  // charon said that a packet could not be sent for want of a route
 }
 

@@ -20,6 +20,7 @@ type session struct {
 	conn    *vici.Conn
 	loaded  *loaded
 	history *history
+	silence silence
 	later   map[string]time.Time // connections to refresh, and when
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	ended   chan struct{}
@@ -33,7 +34,7 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
-	s := &session{r: r, conn: conn, history: newHistory(), later: map[string]time.Time{}, ended: make(chan struct{})}
+	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{}, ended: make(chan struct{})}
 	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "log"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -206,8 +207,10 @@ func (s *session) run() {
 		case <-timer.C:
 		}
 		next := s.refreshLater()
-		if again := s.initiateDue(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
-			next = again
+		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.initiateDue} {
+			if again := look(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
+				next = again
+			}
 		}
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
@@ -233,6 +236,7 @@ func (s *session) refreshLater() (again time.Time) {
 
 func (s *session) handle(event vici.Event) {
 	if event.Name == "log" {
+		s.silence.note(event.Message, event.Time)
 		s.r.noteLog(s.history, event)
 		return
 	}

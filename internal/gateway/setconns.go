@@ -54,6 +54,7 @@ func (r *router) plan(spec vpn.Spec, noted map[string]peerName) []*connConfig {
 			c = &connection{peer: noted[cs.ID]}
 		}
 		r.conns[cs.ID] = c
+		c.parked = c.parked && c.spec.DPD == cs.DPD
 		c.spec, unresolved[cs.ID] = r.literal(c, cs)
 		list[i] = c.spec
 	}
@@ -213,7 +214,7 @@ func (r *router) loadedOne(id string, changed bool) {
 	}
 	c.loaded = true
 	if changed {
-		c.parked = false
+		c.parked, c.demand = false, nil
 		c.try.reset()
 	}
 	c.settle()

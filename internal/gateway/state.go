@@ -113,7 +113,10 @@ func (r *router) see(id string, sas map[string][]ikeSA) {
 	now, all := r.g.now(), flatten(sas)
 	for name, c := range r.conns {
 		if id == "" || name == id {
-			c.see(sas[name], all, now, jitter())
+			wasUp := c.state == vpn.StateUp
+			if c.see(sas[name], all, now, jitter()); wasUp && c.deadPeer() {
+				r.restartByPeer(c, now)
+			}
 		}
 	}
 	r.publish(false)
