@@ -51,7 +51,7 @@ func TestLinks(t *testing.T) {
 	f.set(spec)
 	want := machine(t, router)
 	golden(t, "links.txt", want)
-	golden(t, "guard.txt", output(t, "ip", "netns", "exec", NamespaceName(router), "nft", "list", "ruleset"))
+	golden(t, "guard.txt", output(t, "ip", "netns", "exec", NamespaceName(router), "nft", "-s", "list", "ruleset"))
 
 	// What somebody breaks is mended by the same Spec.
 	ns := NamespaceName(router)
@@ -68,7 +68,7 @@ func TestLinks(t *testing.T) {
 	if got := machine(t, router); got != want {
 		t.Errorf("mended:\n%s\nwant:\n%s", got, want)
 	}
-	golden(t, "guard.txt", output(t, "ip", "netns", "exec", ns, "nft", "list", "ruleset"))
+	golden(t, "guard.txt", output(t, "ip", "netns", "exec", ns, "nft", "-s", "list", "ruleset"))
 	if master := output(t, "ip", "-br", "link", "show", "master", BridgeName(spec.Internal[0].Network)); !strings.Contains(master, hostEnd(spec.Internal[0].Port)) {
 		t.Errorf("the bridge has %q", master)
 	}
@@ -131,5 +131,5 @@ func TestKernelGuard(t *testing.T) {
 	if extra, err := (guard{ns}).set(guardRules(dualStack(testSpec("r")), Kernel), true); err != nil || extra {
 		t.Fatal(extra, err)
 	}
-	golden(t, "guard_kernel.txt", output(t, "ip", "netns", "exec", "gwt-guard", "nft", "list", "ruleset"))
+	golden(t, "guard_kernel.txt", output(t, "ip", "netns", "exec", "gwt-guard", "nft", "-s", "list", "ruleset"))
 }

@@ -214,7 +214,7 @@ func TestOtherConnectionsKeepTheirSAs(t *testing.T) {
 
 func (s *site) ruleset() string {
 	s.t.Helper()
-	return output(s.t, "ip", "netns", "exec", NamespaceName(s.router), "nft", "list", "ruleset")
+	return output(s.t, "ip", "netns", "exec", NamespaceName(s.router), "nft", "-s", "list", "ruleset")
 }
 
 func TestCharonDies(t *testing.T) {
