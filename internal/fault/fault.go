@@ -27,9 +27,9 @@ type Fault struct {
 	// Within is how long after the fault the answer may take.
 	Within time.Duration
 	// Vague says that a gateway cannot know more than the code says, and why.
-	Vague string
-	// Passing are codes that are true for a moment before.
-	Passing []string
+	Vague   string
+	Passing []string // codes that are true for a moment before
+	After   []string // codes that are as true a little later
 
 	answering bool // the peer initiates and our connection is response-only
 	where     where
@@ -37,7 +37,7 @@ type Fault struct {
 	peer      func(*lab.Peer) // what the peer's administrator wrote otherwise
 	tunnel    func(*site.Tunnel)
 	before    func(context.Context, *Laid) error // with the peer there, and the connection not yet made
-	after     func(context.Context, *Laid) error // with the connection ACTIVE
+	event     func(context.Context, *Laid) error // with the connection ACTIVE
 }
 
 // where the connection is.
@@ -54,7 +54,7 @@ const (
 // How long an answer may take: that of a peer, that of a silent one after charon has given up (8.1 s, and a look at why),
 // and that of one that falls silent (dead peer detection comes first).
 const (
-	soon   = 3 * time.Second
+	soon   = 5 * time.Second
 	silent = 14 * time.Second
 	dead   = 16 * time.Second
 )

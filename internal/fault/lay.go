@@ -20,7 +20,7 @@ type Laid struct {
 	site   *site.Site
 	outer  netip.Addr // the peer's
 	inner  netip.Addr // its own within its network
-	event  time.Time
+	since  time.Time
 }
 
 // Path is where the API has the connection.
@@ -69,14 +69,14 @@ func (l *Laid) lay(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	if l.after == nil {
+	if l.event == nil {
 		return nil
 	}
 	if _, err := l.await(ctx, "ACTIVE"); err != nil {
 		return err
 	}
 	l.happen()
-	return l.after(ctx, l)
+	return l.event(ctx, l)
 }
 
 // findSite makes the router that the fault needs, if it is not that of the others.
@@ -132,7 +132,7 @@ func (l *Laid) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.after == nil {
+	if l.event == nil {
 		l.happen()
 	}
 	id, err := l.site.Post(ctx, attributes)
@@ -148,7 +148,7 @@ func (l *Laid) beCalled(ctx context.Context) error {
 	if _, err := l.await(ctx, "DOWN"); err != nil {
 		return err
 	}
-	if l.after != nil {
+	if l.event != nil {
 		return l.Branch.Initiate(ctx, "nets")
 	}
 	l.happen()
@@ -165,7 +165,7 @@ func (l *Laid) beCalled(ctx context.Context) error {
 func (l *Laid) happen() {
 	l.scene.mu.Lock()
 	defer l.scene.mu.Unlock()
-	l.event = time.Now()
+	l.since = time.Now()
 }
 
 func (l *Laid) await(ctx context.Context, status string) (client.Object, error) {

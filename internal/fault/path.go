@@ -42,14 +42,14 @@ func blocked() []Fault {
 // broken are faults that meet a tunnel that is up.
 func broken() []Fault {
 	gone := Fault{Name: "peer-deleted", Broken: "the peer closes the tunnel and does not come back", Code: "peer_deleted", answering: true,
-		after: func(ctx context.Context, l *Laid) error { return l.Branch.Terminate(ctx, "hq") }}
+		event: func(ctx context.Context, l *Laid) error { return l.Branch.Terminate(ctx, "hq") }}
 	return []Fault{
 		gone,
 		{Name: "link-cut", Broken: "the link to the peer is cut while the tunnel is up", Code: "liveness_lost", Within: dead,
-			after: func(ctx context.Context, l *Laid) error { return l.Branch.Cut(ctx, true) }},
+			event: func(ctx context.Context, l *Laid) error { return l.Branch.Cut(ctx, true) }},
 		{Name: "peer-charon-killed", Broken: "the peer's IKE daemon is killed while the tunnel is up", Code: "liveness_lost", Within: dead,
-			after: func(_ context.Context, l *Laid) error { return l.Branch.KillCharon() }},
-		{Name: "our-charon-killed", Broken: "this router's IKE daemon is killed, again and again", Code: "charon_died", where: ownRouter, after: killOurs},
+			event: func(_ context.Context, l *Laid) error { return l.Branch.KillCharon() }},
+		{Name: "our-charon-killed", Broken: "this router's IKE daemon is killed, again and again", Code: "charon_died", where: ownRouter, event: killOurs},
 	}
 }
 
@@ -58,9 +58,9 @@ func carried() []Fault {
 	big := []string{"udp sport 4500 meta length > 1280 drop"}
 	return []Fault{
 		{Name: "mtu-black-hole", Broken: "the path drops packets of more than 1280 bytes and says nothing", Status: "ACTIVE", Code: "mtu_black_hole", Within: time.Minute,
-			before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, big), after: traffic},
+			before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, big), event: traffic},
 		{Name: "one-way-out", Broken: "ESP to the peer is dropped on the way: we send, nothing comes back", Status: "ACTIVE", Code: "one_way_traffic", Within: time.Minute,
-			before: filter([]string{espInUDP + " drop", "meta l4proto esp drop"}, nil), after: traffic},
+			before: filter([]string{espInUDP + " drop", "meta l4proto esp drop"}, nil), event: traffic},
 	}
 }
 

@@ -28,7 +28,7 @@ func authenticated() []Fault {
 	none := Fault{Name: "peer-without-psk", Broken: "the peer has no pre-shared key for us", Code: "auth_failed", Vague: onlyThePeer,
 		peer: func(p *lab.Peer) { p.PSK = "" }}
 	lost := Fault{Name: "gateway-lost-its-psk", Broken: "this gateway's charon has no pre-shared key any more, and the peer closes the tunnel", Code: "no_shared_key",
-		Passing: []string{"peer_deleted"}, where: ownRouter, after: forgetKeys}
+		Passing: []string{"peer_deleted"}, where: ownRouter, event: forgetKeys}
 	return slices.Concat(psk.both("psk_mismatch"), old.both("psk_mismatch"), theirs.both("identity_mismatch"), []Fault{theirsOld},
 		ours.both("identity_mismatch"), []Fault{none, lost})
 }
@@ -71,9 +71,9 @@ func selected() []Fault {
 // configured are faults that are found without a packet.
 func configured() []Fault {
 	return []Fault{
-		{Name: "admin-down", Broken: "admin_state_up of the connection was set to false", Code: "admin_down", after: change(client.Object{"admin_state_up": false})},
+		{Name: "admin-down", Broken: "admin_state_up of the connection was set to false", Code: "admin_down", event: change(client.Object{"admin_state_up": false})},
 		{Name: "service-admin-down", Broken: "admin_state_up of the VPN service was set to false", Code: "admin_down", Service: "DOWN admin_down", where: ownRouter,
-			after: closeService},
+			event: closeService},
 		{Name: "router-without-gateway", Broken: "the router has no external gateway", Code: "router_without_gateway", Service: "DOWN router_without_gateway",
 			where: grounded, alone: true},
 		{Name: "ah-on-userland", Broken: "transform_protocol is ah, and this gateway does IPsec in userland", Status: "ERROR", Code: "ah_unsupported",

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"culvert/internal/client"
@@ -68,8 +69,8 @@ func (s *Scene) news(list client.Object, last map[string]string) (out []Answer) 
 		if l == nil || id == "" {
 			continue // it is being made
 		}
-		a := Answer{Laid: l, At: now, Since: now.Sub(l.event)}
-		if l.event.IsZero() {
+		a := Answer{Laid: l, At: now, Since: now.Sub(l.since)}
+		if l.since.IsZero() {
 			a.Since = -1
 		}
 		a.Status, _ = o["status"].(string)
@@ -80,4 +81,17 @@ func (s *Scene) news(list client.Object, last map[string]string) (out []Answer) 
 		}
 	}
 	return out
+}
+
+// ServiceOf is the status of the VPN service of a fault's connection, and after a space the code of its status_reason.
+func (s *Scene) ServiceOf(ctx context.Context, l *Laid) (string, error) {
+	o, err := l.site.API.Call(ctx, "GET", l.site.ServicePath(), nil)
+	if err != nil {
+		return "", err
+	}
+	v, _ := o["vpnservice"].(client.Object)
+	status, _ := v["status"].(string)
+	why, _ := v["status_reason"].(client.Object)
+	code, _ := why["code"].(string)
+	return strings.TrimSpace(status + " " + code), nil
 }
