@@ -18,6 +18,7 @@ type connection struct {
 	warnings    []*vpn.Reason // what an up tunnel does not do, by rank
 	certain     bool          // of reason
 	established bool          // it has an IKE_SA
+	upSince     time.Time     // when it came up; zero: before this process looked
 	parked      bool          // lost, and the dpd action says not to initiate again
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
@@ -100,7 +101,7 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 	switch isUp := len(missing(c.cfg.children, all)) == 0; {
 	case isUp:
 		if c.state != vpn.StateUp {
-			c.reason, c.warnings = nil, nil
+			c.reason, c.warnings, c.upSince = nil, nil, now
 		}
 		c.state, c.certain, c.parked = vpn.StateUp, false, false
 		c.try.reset()

@@ -28,7 +28,9 @@ type Config struct {
 	Physical map[string]string
 	// Dataplane is Auto (also ""), Kernel or Userland: who does ESP. Auto takes the kernel where it can.
 	Dataplane string
-	Log       *slog.Logger // nil: none
+	// Pulse is the time between two looks at what the tunnels carry, and between two active probes; 0: 5 s.
+	Pulse time.Duration
+	Log   *slog.Logger // nil: none
 }
 
 // Gateway makes Specs true on this machine. Its methods may be called from several goroutines.

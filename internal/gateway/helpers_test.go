@@ -120,11 +120,15 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-func newFixture(t *testing.T, runDir string) *fixture {
+func newFixture(t *testing.T, runDir string, with ...func(*Config)) *fixture {
 	t.Helper()
 	needRoot(t)
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := New(Config{RunDir: runDir, Dataplane: Userland, Log: log})
+	cfg := Config{RunDir: runDir, Dataplane: Userland, Log: log}
+	for _, set := range with {
+		set(&cfg)
+	}
+	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,11 @@ import (
 
 // router is one router of this machine.
 type router struct {
-	id   string
-	g    *Gateway
-	dir  folder
-	wake chan struct{} // one slot: the session looks at what is due
+	id    string
+	g     *Gateway
+	dir   folder
+	wake  chan struct{} // one slot: the session looks at what is due
+	meter *meter
 
 	op      sync.Mutex // one Set, Remove or recovery at a time; guards the fields below
 	settled bool       // sysctls were seen to be right by this process
@@ -39,7 +40,9 @@ type router struct {
 }
 
 func newRouter(g *Gateway, id string) *router {
-	return &router{id: id, g: g, dir: folder(g.folderOf(id)), wake: make(chan struct{}, 1), conns: map[string]*connection{}}
+	r := &router{id: id, g: g, dir: folder(g.folderOf(id)), wake: make(chan struct{}, 1), conns: map[string]*connection{}}
+	r.meter = newMeter(r, g.cfg.Pulse)
+	return r
 }
 
 // set makes the Spec true and reports.
@@ -203,6 +206,7 @@ func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh 
 		defer r.g.running.Done()
 		s.run()
 	}()
+	r.meter.start(s)
 	return s, true, nil
 }
 
@@ -274,4 +278,5 @@ func (r *router) letGo() {
 		_ = s.conn.Close()
 		<-s.ended
 	}
+	r.meter.running.Wait()
 }

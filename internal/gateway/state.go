@@ -138,6 +138,9 @@ func (r *router) seeAll(s *session, sas map[string][]ikeSA) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.seen = true
+	for _, c := range r.conns { // up already when we came
+		c.upSince = time.Time{}
+	}
 }
 
 // seeBefore takes in the SAs of a connection that is about to be initiated again, or whose attempt has run out. It

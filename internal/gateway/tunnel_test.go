@@ -27,7 +27,7 @@ var (
 	netB = child("other", "10.3.0.0/24", "10.1.0.0/24")
 )
 
-func newSite(t *testing.T, router, swanctl string) *site {
+func newSite(t *testing.T, router, swanctl string, with ...func(*Config)) *site {
 	t.Helper()
 	needRoot(t)
 	runDir := tempDir(t)
@@ -41,7 +41,7 @@ func newSite(t *testing.T, router, swanctl string) *site {
 	s.host = startHost(t, lab.HostConfig{
 		Name: "h-" + router[:8], Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("10.1.0.10/24"), Gateway: addrs("10.1.0.1"),
 	})
-	s.fixture = newFixture(t, runDir)
+	s.fixture = newFixture(t, runDir, with...)
 	return s
 }
 

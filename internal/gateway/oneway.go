@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"culvert/internal/vpn"
+)
+
+// When packets that nobody answers are a fault: enough of them, for long enough.
+const (
+	oneWayPackets = 10
+	oneWayAfter   = 10 * time.Second
+	trafficWindow = time.Minute // of vpn.Statistics.Traffic
+)
+
+// direction watches packets of one direction that go on while the other one stands still.
+type direction struct {
+	from uint64    // its packets when the other direction moved last
+	at   time.Time // when it first moved after that; zero: not yet
+}
+
+// watch is what one-way traffic is found by.
+type watch struct {
+	out, in direction
+	packets [2]uint64 // in and out at the last look
+	warned  string    // the direction that is warned of: vpn.TrafficOut, vpn.TrafficIn or ""
+}
+
+// restart begins afresh, as for a tunnel that came up: what another one carried says nothing of it.
+func (w *watch) restart(in, out uint64) {
+	*w = watch{out: direction{from: out}, in: direction{from: in}, packets: [2]uint64{in, out}}
+}
+
+// look takes in the packets so far and answers which direction passes alone: vpn.TrafficOut, vpn.TrafficIn, or "".
+func (w *watch) look(in, out uint64, now time.Time) string {
+	movedIn, movedOut := in > w.packets[0], out > w.packets[1]
+	w.packets = [2]uint64{in, out}
+	w.out.look(out, movedOut, movedIn, now)
+	w.in.look(in, movedIn, movedOut, now)
+	switch {
+	case w.warned == vpn.TrafficOut && movedIn, w.warned == vpn.TrafficIn && movedOut:
+		w.warned = ""
+	case w.warned != "":
+	case w.out.alone(out, now):
+		w.warned = vpn.TrafficOut
+	case w.in.alone(in, now):
+		w.warned = vpn.TrafficIn
+	}
+	return w.warned
+}
+
+func (d *direction) look(packets uint64, moved, other bool, now time.Time) {
+	switch {
+	case other:
+		*d = direction{from: packets}
+	case moved && d.at.IsZero():
+		d.at = now
+	}
+}
+
+func (d *direction) alone(packets uint64, now time.Time) bool {
+	return !d.at.IsZero() && packets-d.from >= oneWayPackets && now.Sub(d.at) >= oneWayAfter
+}
+
+// traffic says in which directions packets passed of late.
+func (t *tally) traffic(now time.Time) string {
+	in, out := now.Sub(t.In.Last) <= trafficWindow, now.Sub(t.Out.Last) <= trafficWindow
+	switch {
+	case in && out:
+		return vpn.TrafficBoth
+	case in:
+		return vpn.TrafficIn
+	case out:
+		return vpn.TrafficOut
+	}
+	return vpn.TrafficNone
+}
+
+// oneWay is the reason of a tunnel that stands and passes packets in one direction alone.
+func oneWay(direction string, in, out flow, now time.Time) *vpn.Reason {
+	var r vpn.Reason
+	switch direction {
+	case vpn.TrafficOut:
+		r = reason("one_way_traffic", "path", "liveness", "packets leave through the tunnel and none comes back",
+			"let the peer's firewall and routes pass traffic back to the local networks; if they do, look for what drops ESP, or UDP 4500, on its way here")
+		r.Ours = passed("sent", out)
+		r.Theirs = nothing("nothing came back", in, now)
+	case vpn.TrafficIn:
+		r = reason("one_way_traffic", "ours", "liveness", "packets come in through the tunnel and none goes back",
+			"look at the hosts in the local networks: their firewall, and their route to the peer's networks by way of the router")
+		r.Ours = nothing("nothing sent", out, now)
+		r.Theirs = passed("sent", in)
+	default:
+		return nil
+	}
+	return &r
+}
+
+func passed(verb string, f flow) string {
+	return fmt.Sprintf("%s: %d packets, %d bytes in all", verb, f.Packets, f.Bytes)
+}
+
+func nothing(what string, f flow, now time.Time) string {
+	if f.Last.IsZero() {
+		return what + " at all"
+	}
+	return fmt.Sprintf("%s for %d s", what, int(now.Sub(f.Last)/time.Second))
+}
