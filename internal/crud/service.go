@@ -92,6 +92,9 @@ func (readOnly) Next() int64                                  { return 0 }
 func (readOnly) Insert(context.Context, resource.Row) error   { return errors.ErrUnsupported }
 func (readOnly) Update(context.Context, resource.Row) error   { return errors.ErrUnsupported }
 func (readOnly) Delete(context.Context, string, string) error { return errors.ErrUnsupported }
+func (readOnly) Note(context.Context, resource.Event, int) (bool, error) {
+	return false, errors.ErrUnsupported
+}
 
 func (s *Service) op(ctx context.Context, c identity.Caller, tx resource.Tx) *Op {
 	now := s.Now().UTC()

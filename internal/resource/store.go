@@ -61,6 +61,8 @@ type Reader interface {
 	Count(ctx context.Context, q Query) (int64, error)
 	// Users names the rows that refer to id, ordered by kind and id.
 	Users(ctx context.Context, id string) ([]Ref, error)
+	// Events calls each for every event that the query names, in its order; as with Find.
+	Events(ctx context.Context, q EventQuery, each func(*Event) error) error
 }
 
 // Tx reads and writes. After an error of a write the transaction can only be given up.
@@ -74,6 +76,9 @@ type Tx interface {
 	Update(ctx context.Context, r Row) error
 	// Delete returns ErrNotFound, or ErrInUse while another row refers to it.
 	Delete(ctx context.Context, kind, id string) error
+	// Note adds an event to a row's history and keeps the newest of it, as many as keep says. It answers whether the event
+	// is new: one whose id the row has already is left as it is. ErrNoRef if there is no such row.
+	Note(ctx context.Context, e Event, keep int) (fresh bool, err error)
 }
 
 // Type is how an attribute compares.

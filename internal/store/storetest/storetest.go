@@ -33,6 +33,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		{"Bytes", (*suite).bytes}, {"Marker", (*suite).marker}, {"Callback", (*suite).callback},
 		{"Pages", (*suite).pages}, {"Changed", (*suite).changed}, {"Concurrent", (*suite).concurrent},
 		{"Servers", (*suite).servers}, {"Reopen", (*suite).reopen}, {"Cancelled", (*suite).cancelled},
+		{"Events", (*suite).events}, {"EventPages", (*suite).eventPages},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
