@@ -81,6 +81,7 @@ func (s *server) user(c *call) error {
 		return fmt.Errorf("authenticate: %w", err)
 	}
 	c.caller, c.trace.user, c.trace.project = who, who.UserID, who.ProjectID
+	c.caller.RequestID = c.trace.id
 	return nil
 }
 

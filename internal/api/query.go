@@ -80,33 +80,47 @@ func parseList(k *resource.Kind, params []param, most int) (l crud.List, asked b
 	if l.Order, err = order(k, values(params, "sort_key"), values(params, "sort_dir")); err != nil {
 		return l, false, err
 	}
-	if l.Limit, err = limit(last(params, "limit")); err != nil {
-		return l, false, err
-	}
-	asked = l.Limit > 0
-	if !asked || l.Limit > most {
-		l.Limit = most
-	}
-	l.Marker = last(params, "marker")
-	if v := last(params, "page_reverse"); v != "" {
-		l.Reverse, err = resource.Boolean(v)
-	}
+	l.Limit, l.Marker, l.Reverse, asked, err = paging(params, most)
 	return l, asked, err
+}
+
+// paging reads which page is asked for; size is never more than most.
+func paging(params []param, most int) (size int, marker string, reverse, asked bool, err error) {
+	if size, err = limit(last(params, "limit")); err != nil {
+		return 0, "", false, false, err
+	}
+	asked = size > 0
+	if !asked || size > most {
+		size = most
+	}
+	if v := last(params, "page_reverse"); v != "" {
+		reverse, err = resource.Boolean(v)
+	}
+	return size, last(params, "marker"), reverse, asked, err
+}
+
+// fieldNames are all that were asked for, known or not.
+func fieldNames(params []param) (out []string) {
+	for _, v := range values(params, "fields") {
+		for name := range strings.SplitSeq(v, ",") {
+			if name != "" {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 // fields are the names to answer, each once. Names that the kind does not have count for nothing, but where nothing else was
 // asked for, nothing else is answered either: one of them stays.
 func fields(k *resource.Kind, params []param) []string {
 	var known, unknown []string
-	for _, v := range values(params, "fields") {
-		for name := range strings.SplitSeq(v, ",") {
-			switch {
-			case name == "":
-			case k.Attr(name) == nil:
-				unknown = []string{name}
-			case !slices.Contains(known, name):
-				known = append(known, name)
-			}
+	for _, name := range fieldNames(params) {
+		switch {
+		case k.Attr(name) == nil:
+			unknown = []string{name}
+		case !slices.Contains(known, name):
+			known = append(known, name)
 		}
 	}
 	if known == nil {
@@ -199,7 +213,7 @@ func order(k *resource.Kind, keys, dirs []string) ([]resource.Order, error) {
 	}
 	for i, key := range keys {
 		if dirs[i] != "asc" && dirs[i] != "desc" {
-			return nil, resource.BadRequest("%s is invalid value for sort_dirs, valid value is 'asc' and 'desc'", quoted([]string{clip(dirs[i])}))
+			return nil, badDirection(dirs[i])
 		}
 		a := k.Attr(key)
 		if a == nil || !a.Sort {
@@ -216,6 +230,10 @@ func order(k *resource.Kind, keys, dirs []string) ([]resource.Order, error) {
 		return nil, resource.BadRequest("%s is invalid attribute for sort_keys; allowed are %s", quoted(bad), allowed)
 	}
 	return out, nil
+}
+
+func badDirection(dir string) error {
+	return resource.BadRequest("%s is invalid value for sort_dirs, valid value is 'asc' and 'desc'", quoted([]string{clip(dir)}))
 }
 
 // limit is 0 where none was asked for.

@@ -165,16 +165,16 @@ func (k *kind) list(c *call) error {
 			cut = page.HasPrev
 		}
 		if asked || cut {
-			b = k.appendLinks(b, c.r, params, page)
+			b = appendLinks(b, k.Plural, k.origin(c.r)+"/v2.0/"+k.Path, params, page)
 		}
 		return append(b, '}'), nil
 	})
 }
 
-// appendLinks names the pages before and after, as far as there are any (api-contract section 9).
-func (k *kind) appendLinks(b []byte, r *http.Request, params []param, p crud.Page) []byte {
+// appendLinks names the pages of a collection at a URL before and after, as far as there are any (api-contract section 9).
+func appendLinks(b []byte, name, base string, params []param, p crud.Page) []byte {
 	var links []link
-	base := k.origin(r) + "/v2.0/" + k.Path + "?"
+	base += "?"
 	if p.HasNext {
 		links = append(links, link{"next", base + pageQuery(params, p.Last, false)})
 	}
@@ -188,7 +188,7 @@ func (k *kind) appendLinks(b []byte, r *http.Request, params []param, p crud.Pag
 	if err != nil { // strings only: it cannot be
 		return b
 	}
-	b = append(append(append(b, `,"`...), k.Plural...), `_links":`...)
+	b = append(append(append(b, `,"`...), name...), `_links":`...)
 	return append(b, text...)
 }
 

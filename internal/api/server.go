@@ -37,6 +37,7 @@ type Config struct {
 	Tags           Tagger
 	Quotas         Quotas
 	ConnectionTags ConnectionTags
+	Events         Events
 	VPCs           VPCs
 	CORSOrigins    []string // web pages of these origins may call; none: no page may
 	Gateways       Gateways
@@ -112,6 +113,7 @@ func (s *server) routes(mux *http.ServeMux) {
 			h.tagRoutes(mux)
 		}
 	}
+	s.connectionRoutes(mux)
 	if r := s.Resources.Kinds()["router"]; s.Routers != nil && r != nil {
 		h := &kind{s, r.Info()}
 		s.serve(mux, "/v2.0/routers/{id}/add_router_interface", s.user, verbs{"PUT": h.action(s.Routers.AddRouterInterface)})

@@ -20,6 +20,7 @@ type Caller struct {
 	ProjectID string // "" unless the token is scoped to a project
 	DomainID  string // "" unless the token is scoped to a domain
 	Roles     []string
+	RequestID string // X-Openstack-Request-Id of the request that is being served, "" outside of one
 }
 
 func (c Caller) has(role string) bool { return slices.Contains(c.Roles, role) }

@@ -17,6 +17,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"culvert/internal/crud"
+	"culvert/internal/resource"
 	"culvert/internal/vpn"
 )
 
@@ -28,7 +29,7 @@ type VPN interface {
 	MayClearGateway(op *crud.Op, router string) error
 	MayDetachSubnet(op *crud.Op, router, subnet string) error
 	MayDeleteSubnet(op *crud.Op, subnet string) error
-	RouterChanged(op *crud.Op, router string) error
+	RouterChanged(op *crud.Op, router string, what ...resource.Difference) error
 }
 
 // Changer runs a function on one snapshot, or as one change.

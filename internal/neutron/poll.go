@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/internal/crud"
+	"culvert/internal/resource"
 	"culvert/internal/vpn"
 )
 
@@ -56,7 +57,11 @@ func (n *Neutron) poll(ctx context.Context, told map[string]*vpn.Router) error {
 		if known && reflect.DeepEqual(before, now[id]) {
 			continue
 		}
-		if _, err := n.Resources.Change(ctx, func(op *crud.Op) error { return n.vpn.RouterChanged(op, id) }); err != nil {
+		what, err := differences(before, now[id])
+		if err != nil {
+			return err
+		}
+		if _, err := n.Resources.Change(ctx, func(op *crud.Op) error { return n.vpn.RouterChanged(op, id, what...) }); err != nil {
 			return fmt.Errorf("tell of router %s: %w", id, err)
 		}
 		if now[id] == nil {
@@ -65,6 +70,21 @@ func (n *Neutron) poll(ctx context.Context, told map[string]*vpn.Router) error {
 		told[id] = now[id]
 	}
 	return nil
+}
+
+// differences are those that a user of the router knows; none while one side is not known.
+func differences(before, after *vpn.Router) ([]resource.Difference, error) {
+	if before == nil || after == nil {
+		return nil, nil
+	}
+	shown := func(r *vpn.Router) map[string]any {
+		m := map[string]any{"admin_state_up": r.AdminStateUp, "external_gateway_info": nil, "interfaces": r.Subnets}
+		if r.External != nil {
+			m["external_gateway_info"] = map[string]any{"network_id": r.External.Network, "addresses": r.External.Addresses}
+		}
+		return m
+	}
+	return resource.Diff(shown(before), shown(after))
 }
 
 // Warm reads what is in use, before anybody asks for it one by one. That Neutron is away is no error: Run tells.

@@ -23,7 +23,7 @@ func simple(tag, summary string, answer Object) *Operation {
 // fixedOperations are the network API's, by method and path, that are no kind's.
 func fixedOperations() map[string]*Operation {
 	out := map[string]*Operation{}
-	for _, add := range []func(map[string]*Operation){discoveryOperations, quotaOperations, tagOperations, dialectOperations, agentOperations} {
+	for _, add := range []func(map[string]*Operation){discoveryOperations, quotaOperations, tagOperations, dialectOperations, agentOperations, connectionOperations} {
 		add(out)
 	}
 	return out

@@ -16,7 +16,7 @@ func (v view) Router(ctx context.Context, r resource.Reader, id string) (*vpn.Ro
 	if err != nil {
 		return nil, err
 	}
-	out := &vpn.Router{ID: t.ID, ProjectID: t.ProjectID, AdminStateUp: t.AdminStateUp}
+	out := &vpn.Router{ID: t.ID, ProjectID: t.ProjectID, Name: t.Name, AdminStateUp: t.AdminStateUp}
 	if t.External != nil {
 		l := link(*t.External)
 		out.External = &l

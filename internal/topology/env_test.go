@@ -53,7 +53,7 @@ func (g *guard) MayDetachSubnet(_ *crud.Op, router, subnet string) error {
 	return g.ask("detach", router, subnet)
 }
 func (g *guard) MayDeleteSubnet(_ *crud.Op, subnet string) error { return g.ask("delete", subnet) }
-func (g *guard) RouterChanged(_ *crud.Op, router string) error {
+func (g *guard) RouterChanged(_ *crud.Op, router string, _ ...resource.Difference) error {
 	g.heard = append(g.heard, router)
 	return nil
 }

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -62,9 +63,24 @@ func (t *Topology) routerAction(ctx context.Context, c identity.Caller, router s
 		}
 		answer = map[string]any{"id": r.ID, "tenant_id": r.ProjectID, "project_id": r.ProjectID, "port_id": p.ID,
 			"subnet_id": first, "subnet_ids": p.subnets(), "network_id": p.NetworkID, "tags": r.Tags}
-		return t.guard.RouterChanged(op, r.ID)
+		return t.interfaceChanged(op, r.ID, p)
 	})
 	return answer, err
+}
+
+// interfaceChanged tells the guard of a port that the router has got, or has no longer.
+func (t *Topology) interfaceChanged(op *crud.Op, router string, p *Port) error {
+	var before, after any = nil, p.subnets()
+	if _, err := op.Tx.Get(op, kindPort, p.ID); errors.Is(err, resource.ErrNotFound) {
+		before, after = after, before
+	} else if err != nil {
+		return err
+	}
+	what, err := resource.Different("interface", before, after)
+	if err != nil {
+		return err
+	}
+	return t.guard.RouterChanged(op, router, what)
 }
 
 func interfaceBody(body map[string]any) (subnet, port string, err error) {

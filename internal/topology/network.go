@@ -201,7 +201,12 @@ func (t *Topology) networkStored(op *crud.Op, old, n *Network) error {
 	if err != nil {
 		return err
 	}
-	return t.tellRouters(op, ports)
+	what, err := resource.Diff(map[string]any{"network.mtu": old.MTU, "network.provider:physical_network": old.Physical},
+		map[string]any{"network.mtu": n.MTU, "network.provider:physical_network": n.Physical})
+	if err != nil {
+		return err
+	}
+	return t.tellRouters(op, ports, what...)
 }
 
 func (n *Network) shareSubnets(op *crud.Op) error {
@@ -218,15 +223,15 @@ func (n *Network) shareSubnets(op *crud.Op) error {
 	return nil
 }
 
-// tellRouters tells the guard once of every router that one of the ports belongs to.
-func (t *Topology) tellRouters(op *crud.Op, ports []*Port) error {
+// tellRouters tells the guard once of every router that one of the ports belongs to, and what changed.
+func (t *Topology) tellRouters(op *crud.Op, ports []*Port, what ...resource.Difference) error {
 	told := map[string]bool{}
 	for _, p := range ports {
 		if !p.ofRouter() || told[p.DeviceID] {
 			continue
 		}
 		told[p.DeviceID] = true
-		if err := t.guard.RouterChanged(op, p.DeviceID); err != nil {
+		if err := t.guard.RouterChanged(op, p.DeviceID, what...); err != nil {
 			return err
 		}
 	}

@@ -81,7 +81,11 @@ func (t *Topology) routerStored(op *crud.Op, old, r *Router) error {
 	if old == nil || old.AdminStateUp == r.AdminStateUp && reflect.DeepEqual(old.External, r.External) && slices.Equal(old.Routes, r.Routes) {
 		return nil
 	}
-	return t.guard.RouterChanged(op, r.ID)
+	what, err := resource.Diff(old, r)
+	if err != nil {
+		return err
+	}
+	return t.guard.RouterChanged(op, r.ID, what...)
 }
 
 // portsOf splits a router's ports; gateway is nil where there is none.

@@ -213,7 +213,11 @@ func (t *Topology) subnetStored(op *crud.Op, old, s *Subnet) error {
 			return err
 		}
 		ports = slices.DeleteFunc(ports, func(p *Port) bool { return p.Owner != ownerGateway || !p.on(s.ID) })
-		return t.tellRouters(op, ports)
+		what, err := resource.Different("subnet.gateway_ip", old.GatewayIP, s.GatewayIP)
+		if err != nil {
+			return err
+		}
+		return t.tellRouters(op, ports, what)
 	}
 	one := s
 	if s == nil {

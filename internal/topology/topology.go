@@ -29,8 +29,8 @@ type Guard interface {
 	MayDetachSubnet(op *crud.Op, router, subnet string) error
 	// MayDeleteSubnet is asked before a subnet goes, alone or with its network.
 	MayDeleteSubnet(op *crud.Op, subnet string) error
-	// RouterChanged tells, after it is written, that something of a router changed that a gateway must know.
-	RouterChanged(op *crud.Op, router string) error
+	// RouterChanged tells, after it is written, that something of a router changed that a gateway must know, and what.
+	RouterChanged(op *crud.Op, router string, what ...resource.Difference) error
 }
 
 // Config is what a Topology needs.
@@ -103,7 +103,7 @@ func now(op *crud.Op) string { return op.At.Format("2006-01-02T15:04:05Z") }
 
 type noGuard struct{}
 
-func (noGuard) MayClearGateway(*crud.Op, string) error         { return nil }
-func (noGuard) MayDetachSubnet(*crud.Op, string, string) error { return nil }
-func (noGuard) MayDeleteSubnet(*crud.Op, string) error         { return nil }
-func (noGuard) RouterChanged(*crud.Op, string) error           { return nil }
+func (noGuard) MayClearGateway(*crud.Op, string) error                       { return nil }
+func (noGuard) MayDetachSubnet(*crud.Op, string, string) error               { return nil }
+func (noGuard) MayDeleteSubnet(*crud.Op, string) error                       { return nil }
+func (noGuard) RouterChanged(*crud.Op, string, ...resource.Difference) error { return nil }

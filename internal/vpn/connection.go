@@ -1,6 +1,7 @@
 package vpn
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -52,11 +53,13 @@ func (s *Service) connectionRules() crud.Rules[Connection] {
 			return s.checkConnection(op, c)
 		},
 		Update: func(op *crud.Op, old, c *Connection) error {
-			if op.Intent = intended(op, old, c); !op.Intent {
-				return nil
+			if op.Intent = intended(op, old, c); op.Intent {
+				c.Status, c.StatusReason = PendingUpdate, nil
+				if err := s.checkConnection(op, c); err != nil {
+					return err
+				}
 			}
-			c.Status, c.StatusReason = PendingUpdate, nil
-			return s.checkConnection(op, c)
+			return s.noteUpdate(op, old, c)
 		},
 		Refs: func(c *Connection) []string {
 			refs := []string{c.VPNServiceID, c.IKEPolicyID, c.IPsecPolicyID}
@@ -70,6 +73,12 @@ func (s *Service) connectionRules() crud.Rules[Connection] {
 		Stored: func(op *crud.Op, old, c *Connection) error {
 			if c == nil {
 				return s.touchService(op, old.VPNServiceID)
+			}
+			if old == nil {
+				created := Event{Type: EventCreate, Summary: "created", Resource: &EventObject{KindConnection, c.ID, c.Name}, Status: &c.Status}
+				if err := s.note(op, c.ID, created); err != nil {
+					return err
+				}
 			}
 			if !op.Intent {
 				return nil
@@ -139,7 +148,7 @@ func checkMTU(mtu int64, sel selectors) error {
 }
 
 // reapply puts every connection that the query names into PENDING_UPDATE, because something that it refers to has changed.
-func (s *Service) reapply(op *crud.Op, q resource.Query, check func(*Connection) error) error {
+func (s *Service) reapply(op *crud.Op, q resource.Query, why Event, check func(*Connection) error) error {
 	conns, err := crud.LoadAll[Connection](op, op.Tx, q)
 	if err != nil {
 		return err
@@ -150,7 +159,7 @@ func (s *Service) reapply(op *crud.Op, q resource.Query, check func(*Connection)
 				return err
 			}
 		}
-		if err := s.pend(op, c.ID); err != nil {
+		if err := errors.Join(s.pend(op, c.ID), s.note(op, c.ID, why)); err != nil {
 			return err
 		}
 		if err := s.touchService(op, c.VPNServiceID); err != nil {

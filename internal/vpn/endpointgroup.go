@@ -43,9 +43,14 @@ func (s *Service) endpointGroupRules() crud.Rules[EndpointGroup] {
 			if old == nil || g == nil || !op.Intent {
 				return nil
 			}
+			changes, err := resource.Diff(old, g)
+			if err != nil {
+				return err
+			}
+			why := updated(KindEndpointGroup, &g.Head, changes, PendingUpdate)
 			check := func(c *Connection) error { return s.checkConnection(op, c) }
-			return errors.Join(s.reapply(op, by(KindConnection, "local_ep_group_id", g.ID), check),
-				s.reapply(op, by(KindConnection, "peer_ep_group_id", g.ID), check))
+			return errors.Join(s.reapply(op, by(KindConnection, "local_ep_group_id", g.ID), why, check),
+				s.reapply(op, by(KindConnection, "peer_ep_group_id", g.ID), why, check))
 		},
 	}
 }

@@ -79,8 +79,9 @@ func subnetInGroup(subnet, group string) error {
 	return resource.Errorf(409, "SubnetInUse", "Unable to complete operation on subnet %s: SubnetInUseByEndpointGroup: it is used by endpoint group %s", subnet, group)
 }
 
-// RouterChanged takes over what a gateway must know of a changed router, and the addresses that its services answer.
-func (s *Service) RouterChanged(op *crud.Op, router string) error {
+// RouterChanged takes over what a gateway must know of a changed router, and the addresses that its services answer. what
+// goes into the timelines of the connections on it.
+func (s *Service) RouterChanged(op *crud.Op, router string, what ...resource.Difference) error {
 	services, err := crud.LoadAll[VPNService](op, op.Tx, by(KindService, "router_id", router))
 	if err != nil || len(services) == 0 {
 		return err
@@ -96,6 +97,12 @@ func (s *Service) RouterChanged(op *crud.Op, router string) error {
 		return err
 	}
 	for _, known := range services {
+		if len(what) > 0 {
+			why := updated("router", &resource.Head{ID: r.ID, Name: r.Name}, what, "")
+			if err := s.noteUse(op, known.ID, why); err != nil {
+				return err
+			}
+		}
 		v, row, err := crud.Load[VPNService](op, op.Tx, KindService, known.ID)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package vpn
 
 import (
+	"errors"
 	"reflect"
 
 	"culvert/internal/crud"
@@ -36,7 +37,11 @@ func (s *Service) ikePolicyRules() crud.Rules[IKEPolicy] {
 			if err := s.checkIKEPolicy(p); err != nil {
 				return err
 			}
-			return s.policyChanged(op, intended(op, old, p), "ikepolicy_id", p.ID)
+			if !intended(op, old, p) {
+				return nil
+			}
+			changes, err := resource.Diff(old, p)
+			return errors.Join(err, s.policyChanged(op, "ikepolicy_id", p.ID, updated(KindIKEPolicy, &p.Head, changes, PendingUpdate)))
 		},
 	}
 }
@@ -50,11 +55,8 @@ func (s *Service) checkIKEPolicy(p *IKEPolicy) error {
 }
 
 // policyChanged applies a changed policy to every connection that uses it (api-contract D2).
-func (s *Service) policyChanged(op *crud.Op, intended bool, attr, id string) error {
-	if !intended {
-		return nil
-	}
-	return s.reapply(op, by(KindConnection, attr, id), nil)
+func (s *Service) policyChanged(op *crud.Op, attr, id string, why Event) error {
+	return s.reapply(op, by(KindConnection, attr, id), why, nil)
 }
 
 // intended says whether the request changes more than words; a secret that is given counts as changed.

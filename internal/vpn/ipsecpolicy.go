@@ -1,6 +1,8 @@
 package vpn
 
 import (
+	"errors"
+
 	"culvert/internal/crud"
 	"culvert/internal/resource"
 )
@@ -29,7 +31,11 @@ func (s *Service) ipsecPolicyRules() crud.Rules[IPsecPolicy] {
 		Create: func(op *crud.Op, p *IPsecPolicy) error { note(p); return nil },
 		Update: func(op *crud.Op, old, p *IPsecPolicy) error {
 			note(p)
-			return s.policyChanged(op, intended(op, old, p), "ipsecpolicy_id", p.ID)
+			if !intended(op, old, p) {
+				return nil
+			}
+			changes, err := resource.Diff(old, p)
+			return errors.Join(err, s.policyChanged(op, "ipsecpolicy_id", p.ID, updated(KindIPsecPolicy, &p.Head, changes, PendingUpdate)))
 		},
 	}
 }

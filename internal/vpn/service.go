@@ -31,6 +31,7 @@ const (
 type Router struct {
 	ID           string
 	ProjectID    string
+	Name         string // "" where it is not known
 	AdminStateUp bool
 	External     *Link    // nil: no external gateway
 	Internal     []Link   // its interfaces

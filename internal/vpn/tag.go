@@ -202,8 +202,14 @@ func (s *Service) changeTags(ctx context.Context, c identity.Caller, project, id
 		if len(tags) > maxTagsOfOne && len(tags) > len(conn.Tags) {
 			return resource.BadRequest("The connection would have %d tags; allowed are %d", len(tags), maxTagsOfOne)
 		}
+		was := *conn
 		conn.Tags = tags
-		return crud.Save(op, row, conn, false)
+		changes, err := resource.Diff(&was, conn)
+		if err != nil {
+			return err
+		}
+		op.Caller = c
+		return errors.Join(crud.Save(op, row, conn, false), s.note(op, id, updated(KindConnection, &conn.Head, changes, "")))
 	})
 	return err
 }

@@ -52,7 +52,11 @@ func (s *Service) serviceRules() crud.Rules[VPNService] {
 			if !op.Intent {
 				return nil
 			}
-			return s.touch(op, v.RouterID)
+			if old == nil {
+				return s.touch(op, v.RouterID)
+			}
+			changes, err := resource.Diff(old, v)
+			return errors.Join(err, s.noteUse(op, v.ID, updated(KindService, &v.Head, changes, "")), s.touch(op, v.RouterID))
 		},
 	}
 }
