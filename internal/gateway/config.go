@@ -23,8 +23,7 @@ type connConfig struct {
 	id       string
 	conn     *vici.Message // of load-conn: one section named by the connection's id
 	shared   *vici.Message // of load-shared; holds the PSK
-	children []string      // names of the CHILD_SAs that must be installed, in order
-	sa       string        // what is negotiated with the peer, as text without secrets: the same text, the same SA
+	children []string      // names of the CHILD_SAs that must be installed, in order (see childName)
 	siblings bool          // its CHILD_SAs may stand in the IKE_SA of another connection
 }
 
@@ -46,8 +45,8 @@ func refuse(code, summary, hint string) error {
 }
 
 // configure turns a connection into charon's configuration. The CHILD_SAs of its siblings are part of it, so that the
-// peer may ask for them in whichever IKE_SA it has. Errors are *configError.
-func configure(c vpn.ConnectionSpec, dataplane string, siblings ...vpn.ConnectionSpec) (*connConfig, error) {
+// peer may ask for them in whichever IKE_SA it has. key makes the marks in names. Errors are *configError.
+func configure(c vpn.ConnectionSpec, dataplane string, key marker, siblings ...vpn.ConnectionSpec) (*connConfig, error) {
 	if err := configurable(c, dataplane); err != nil {
 		return nil, err
 	}
@@ -59,30 +58,29 @@ func configure(c vpn.ConnectionSpec, dataplane string, siblings ...vpn.Connectio
 	if err != nil {
 		return nil, refuse("unknown_algorithm", "IPsec policy: "+err.Error(), "choose another algorithm in the IPsec policy")
 	}
-	negotiated := negotiatedIKE(c, ike)
 	var names []string
-	conn := vici.NewMessage()
-	negotiated(conn)
-	sa := vici.NewMessage()
-	negotiated(sa)
-	localConfig(conn, c)
 	sections := vici.NewMessage()
-	for _, child := range childSections(c, child) {
+	for _, child := range named(c, ike, child, key) {
 		names = append(names, child.name)
-		sa.SetSection(child.name, child.negotiated)
 		sections.SetSection(child.name, child.whole)
 	}
 	for _, other := range siblings {
-		if proposal, err := childProposal(other.ESP); err == nil {
-			for _, child := range childSections(other, proposal) {
-				sections.SetSection(child.name, child.whole)
-			}
+		ike, err1 := ikeProposal(other.IKE)
+		child, err2 := childProposal(other.ESP)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		for _, child := range named(other, ike, child, key) {
+			sections.SetSection(child.name, child.whole)
 		}
 	}
+	conn := vici.NewMessage()
+	negotiatedIKE(conn, c, ike)
+	conn.Section("local").Set("aaa_id", key.mark("key", string(c.PSK))) // see childName
+	localConfig(conn, c)
 	conn.SetSection("children", sections)
 	return &connConfig{
-		id: c.ID, conn: vici.NewMessage().SetSection(c.ID, conn), shared: sharedKey(c), children: names,
-		sa: sa.String(), siblings: len(siblings) > 0,
+		id: c.ID, conn: vici.NewMessage().SetSection(c.ID, conn), shared: sharedKey(c), children: names, siblings: len(siblings) > 0,
 	}, nil
 }
 
@@ -106,16 +104,14 @@ func configurable(c vpn.ConnectionSpec, dataplane string) error {
 }
 
 // negotiatedIKE writes what both peers must agree on.
-func negotiatedIKE(c vpn.ConnectionSpec, proposal string) func(*vici.Message) {
-	return func(m *vici.Message) {
-		m.Set("version", strings.TrimPrefix(c.IKE.Version, "v"))
-		m.SetList("local_addrs", c.LocalAddress.String())
-		m.SetList("remote_addrs", c.PeerAddress)
-		m.SetList("proposals", proposal)
-		m.Set("aggressive", yesNo(c.IKE.Aggressive))
-		m.SetSection("local", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.LocalID)))
-		m.SetSection("remote", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.PeerID)))
-	}
+func negotiatedIKE(m *vici.Message, c vpn.ConnectionSpec, proposal string) {
+	m.Set("version", strings.TrimPrefix(c.IKE.Version, "v"))
+	m.SetList("local_addrs", c.LocalAddress.String())
+	m.SetList("remote_addrs", c.PeerAddress)
+	m.SetList("proposals", proposal)
+	m.Set("aggressive", yesNo(c.IKE.Aggressive))
+	m.SetSection("local", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.LocalID)))
+	m.SetSection("remote", vici.NewMessage().Set("auth", "psk").Set("id", vpn.Identity(c.PeerID)))
 }
 
 // localConfig writes what is this side's own affair.
@@ -181,11 +177,6 @@ func childSections(c vpn.ConnectionSpec, proposal string) []childConfig {
 		}
 	}
 	return out
-}
-
-// isChildOf tells from the name whether a CHILD_SA is a connection's, whatever IKE_SA it stands in.
-func isChildOf(child, connection string) bool {
-	return child == connection || strings.HasPrefix(child, connection+"-")
 }
 
 // childSection writes one CHILD_SA. start_action and close_action are none: a reload then never touches a live SA,

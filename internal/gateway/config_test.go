@@ -60,7 +60,7 @@ func TestConfigure(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := testConnection("f3b9d6a2-1e8c-4c7d-a0b5-2d4e6f8a9b77")
 			tt.change(&c)
-			cfg, err := configure(c, Userland)
+			cfg, err := configure(c, Userland, marker("salt"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +84,7 @@ func TestConfigureRefuses(t *testing.T) {
 	} {
 		c := testConnection("c1")
 		tt.change(&c)
-		_, err := configure(c, Userland)
+		_, err := configure(c, Userland, marker("salt"))
 		refused := (*configError)(nil)
 		if !errors.As(err, &refused) || refused.reason.Code != tt.code || refused.reason.Phase != "config" {
 			t.Errorf("configure: %v, want %s", err, tt.code)
@@ -92,7 +92,7 @@ func TestConfigureRefuses(t *testing.T) {
 	}
 	c := testConnection("c1")
 	c.ESP.Protocol = "ah"
-	if cfg, err := configure(c, Kernel); err != nil || !strings.Contains(cfg.conn.String(), "ah_proposals = [sha256-ecp256]") {
+	if cfg, err := configure(c, Kernel, marker("salt")); err != nil || !strings.Contains(cfg.conn.String(), "ah_proposals = [sha256-ecp256]") {
 		t.Errorf("AH in the kernel: %v", err)
 	}
 }
@@ -114,22 +114,21 @@ func TestNegotiatedAndOwn(t *testing.T) {
 		{"pfs", true, func(c *vpn.ConnectionSpec) { c.ESP.PFS = "group14" }},
 		{"IKE group", true, func(c *vpn.ConnectionSpec) { c.IKE.Group = "group14" }},
 	} {
-		l := &loaded{Salt: []byte("salt")}
-		digestOf := func(c vpn.ConnectionSpec) digest {
-			cfg, err := configure(c, Userland)
+		nameOf := func(c vpn.ConnectionSpec) string {
+			cfg, err := configure(c, Userland, marker("salt"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			return l.digest(cfg)
+			return cfg.children[0]
 		}
 		changed := base
 		tt.change(&changed)
-		before, after := digestOf(base), digestOf(changed)
-		if before.Config == after.Config {
+		before, after := nameOf(base), nameOf(changed)
+		if before == after {
 			t.Errorf("%s: the change is not seen", tt.name)
 		}
-		if (before.SA != after.SA) != tt.negotiated {
-			t.Errorf("%s: the SA is to be renewed: %t, want %t", tt.name, before.SA != after.SA, tt.negotiated)
+		if (agreement(before) != agreement(after)) != tt.negotiated {
+			t.Errorf("%s: the CHILD_SA is called %s, before %s; is another agreement wanted: %t", tt.name, after, before, tt.negotiated)
 		}
 	}
 }
@@ -163,7 +162,7 @@ func TestAlgorithms(t *testing.T) {
 }
 
 func TestSecretsStayOut(t *testing.T) {
-	cfg, err := configure(testConnection("c1"), Userland)
+	cfg, err := configure(testConnection("c1"), Userland, marker("salt"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type connection struct {
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
 	quiet       time.Time // until then its being set up is no news; zero: no longer
+	renewal
 
 	cause   finding // the last finding, and when
 	causeAt time.Time
@@ -38,12 +39,13 @@ const (
 
 // settle computes whether it is to be initiated by us.
 func (c *connection) settle() {
-	c.try.wanted = c.loaded && c.spec.Initiate && c.state != vpn.StateUp && !c.parked
+	c.try.wanted = c.loaded && c.spec.Initiate && (c.state != vpn.StateUp || c.renewing) && !c.parked
 }
 
 // down sets a state other than up, with its reason.
 func (c *connection) down(state string, r vpn.Reason, now time.Time) {
 	c.state, c.reason, c.certain, c.warnings = state, stamp(r, c.reason, now), false, nil
+	c.renewing = false
 }
 
 // startGrace is what a tunnel may take, two round trips and the keys, before anybody is told that it is not up yet: most
@@ -60,9 +62,9 @@ func (c *connection) waiting(now time.Time) {
 	c.quiet = now.Add(startGrace)
 }
 
-// starting says that the connection is being set up and that nobody needs to know yet.
+// starting says that the connection is being set up, or by other SAs than before, and that nobody needs to know yet.
 func (c *connection) starting(now time.Time) bool {
-	return now.Before(c.quiet) && c.reason != nil && c.reason.Code == connecting().Code
+	return c.renewing || now.Before(c.quiet) && c.reason != nil && c.reason.Code == connecting().Code
 }
 
 // note takes a finding in.
@@ -98,12 +100,18 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 	if !c.loaded {
 		return
 	}
-	switch isUp := len(missing(c.cfg.children, all)) == 0; {
-	case isUp:
-		if c.state != vpn.StateUp {
+	renewed := c.renewing
+	switch carries, outdated := c.seeNames(all); {
+	case carries:
+		if c.state != vpn.StateUp || renewed && !c.renewing {
 			c.reason, c.warnings, c.upSince = nil, nil, now
 		}
 		c.state, c.certain, c.parked = vpn.StateUp, false, false
+		if !c.renewing {
+			c.try.reset()
+		}
+	case outdated:
+		c.waiting(now)
 		c.try.reset()
 	case c.state == vpn.StateUp:
 		c.lose(c.lossCause(now), now, random)

@@ -89,7 +89,7 @@ func (s *session) restartDue() time.Time {
 	s.r.restarts = nil
 	s.r.mu.Unlock()
 	for _, id := range todo {
-		if err := s.terminate(context.Background(), id); err != nil {
+		if err := s.terminate(context.Background(), id, nil); err != nil {
 			s.r.g.log.Warn("restart a connection", "router", s.r.id, "connection", id, "err", err)
 		}
 		s.r.restarted(id)

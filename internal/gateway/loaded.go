@@ -1,15 +1,14 @@
 package gateway
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 )
 
 // loaded says what this router's charon has been given: for each connection a keyed digest, never the configuration
@@ -28,10 +27,9 @@ type peerName struct {
 	Addr netip.Addr `json:"addr"`
 }
 
-// digest of a connection: Config of everything, SA of what is negotiated with the peer (PSK included).
+// digest of all of a connection's configuration, PSK included. An empty one stands for whatever charon may have.
 type digest struct {
 	Config string `json:"config"`
-	SA     string `json:"sa"`
 }
 
 // readLoaded reads the file; a missing or broken one means that nothing is known to be loaded.
@@ -63,7 +61,12 @@ type changes struct {
 type loading struct {
 	cfg   *connConfig
 	want  digest
-	renew bool // charon may have an SA of it by another agreement
+	known bool // charon has it, and perhaps SAs of it
+}
+
+// touched says that charon may have SAs of another configuration than the one that it was just given.
+func (c changes) touched() bool {
+	return slices.ContainsFunc(c.load, func(l loading) bool { return l.known })
 }
 
 func (l *loaded) compare(wanted []*connConfig) (c changes) {
@@ -75,7 +78,7 @@ func (l *loaded) compare(wanted []*connConfig) (c changes) {
 		if known && have == want {
 			c.same = append(c.same, cfg.id)
 		} else {
-			c.load = append(c.load, loading{cfg, want, known && have.SA != want.SA})
+			c.load = append(c.load, loading{cfg, want, known})
 		}
 	}
 	for id := range l.Conns {
@@ -87,7 +90,8 @@ func (l *loaded) compare(wanted []*connConfig) (c changes) {
 }
 
 // doubt notes, before charon is told anything, that nobody knows what it has of these connections: an error, a timeout
-// or our own end in between must not leave the old note standing.
+// or our own end in between must not leave the old note standing. They are then loaded again, which disturbs no SA: the
+// names of the SAs say whether they are of the configuration that is wanted.
 func (l *loaded) doubt(c changes) error {
 	for _, id := range c.gone {
 		l.Conns[id] = digest{}
@@ -110,14 +114,6 @@ func (l *loaded) write() error {
 }
 
 func (l *loaded) digest(c *connConfig) digest {
-	psk := c.shared.Get("data")
-	return digest{Config: l.mac(c.conn.String(), psk), SA: l.mac(c.sa, psk)}
-}
-
-func (l *loaded) mac(parts ...string) string {
-	mac := hmac.New(sha256.New, l.Salt)
-	for _, p := range parts {
-		fmt.Fprintf(mac, "%d:%s", len(p), p)
-	}
-	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
+	mac := marker(l.Salt).mac(c.conn.String(), c.shared.Get("data"))
+	return digest{Config: base64.RawStdEncoding.EncodeToString(mac)}
 }

@@ -86,7 +86,7 @@ func TestReasons(t *testing.T) {
 	installed := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{name: "c1", state: "INSTALLED"}}}}
 	fresh := func() *connection {
 		spec := testConnection("c1")
-		cfg, err := configure(spec, Userland)
+		cfg, err := configure(spec, Userland, marker("salt"))
 		if err != nil {
 			t.Fatal(err)
 		}

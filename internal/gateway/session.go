@@ -112,7 +112,7 @@ func (s *session) unload(ctx context.Context, id string) error {
 	if err := s.callLoosely(ctx, "unload-conn", vici.NewMessage().Set("name", id)); err != nil {
 		return err
 	}
-	if err := s.terminate(ctx, id); err != nil {
+	if err := s.terminate(ctx, id, nil); err != nil {
 		return err
 	}
 	if err := s.callLoosely(ctx, "unload-shared", vici.NewMessage().Set("id", id)); err != nil {
@@ -122,15 +122,18 @@ func (s *session) unload(ctx context.Context, id string) error {
 	return nil
 }
 
-// terminate ends all IKE_SAs of a connection, and its CHILD_SAs in those of siblings: DELETE is sent, its answer not
-// waited for. It returns when they are gone.
-func (s *session) terminate(ctx context.Context, id string) error {
+// terminate ends all IKE_SAs of a connection, and its CHILD_SAs in those of siblings, or of these only what outdated
+// answers: DELETE is sent, its answer not waited for. It returns when they are gone.
+func (s *session) terminate(ctx context.Context, id string, outdated func(child string) bool) error {
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		sas, err := s.sas(ctx, "")
 		if err != nil {
 			return err
 		}
 		requests := terminations(id, sas)
+		if outdated != nil {
+			requests = surplus(id, sas, outdated)
+		}
 		if len(requests) == 0 {
 			return nil
 		}
@@ -267,6 +270,7 @@ func (s *session) refresh(id string) {
 
 // initiateDue starts what is due and answers when to look again.
 func (s *session) initiateDue() time.Time {
+	s.endOutdated()
 	start, overdue, again := s.r.dueNow(s)
 	for _, c := range append(overdue, start...) {
 		if c.check {

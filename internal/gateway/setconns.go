@@ -14,7 +14,7 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	wanted := r.plan(spec, s.loaded.Peers)
+	wanted := r.plan(spec, s.loaded)
 	todo := s.loaded.compare(wanted)
 	if r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0 {
 		if err := s.loaded.doubt(todo); err != nil {
@@ -27,7 +27,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 	for _, id := range todo.same {
 		r.loadedOne(id, false)
 	}
-	if fresh {
+	if fresh || todo.touched() {
 		sas, err := s.sas(ctx, "")
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 
 // plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
 // marked before it is unloaded, so that nobody initiates it in between.
-func (r *router) plan(spec vpn.Spec, noted map[string]peerName) []*connConfig {
+func (r *router) plan(spec vpn.Spec, l *loaded) []*connConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.g.now()
@@ -51,7 +51,7 @@ func (r *router) plan(spec vpn.Spec, noted map[string]peerName) []*connConfig {
 	for i, cs := range list {
 		c := old[cs.ID]
 		if c == nil {
-			c = &connection{peer: noted[cs.ID]}
+			c = &connection{peer: l.Peers[cs.ID]}
 		}
 		r.conns[cs.ID] = c
 		c.parked = c.parked && c.spec.DPD == cs.DPD
@@ -62,7 +62,7 @@ func (r *router) plan(spec vpn.Spec, noted map[string]peerName) []*connConfig {
 	var wanted []*connConfig
 	for _, cs := range list {
 		c := r.conns[cs.ID]
-		cfg, state, why := r.decide(cs, spec.External != nil, without(family[kinOf(cs)], cs.ID))
+		cfg, state, why := r.decide(cs, spec.External != nil, l.Salt, without(family[kinOf(cs)], cs.ID))
 		if cfg != nil && unresolved[cs.ID] != nil {
 			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
 		}
@@ -109,7 +109,7 @@ func (r *router) notePeers(l *loaded) bool {
 }
 
 // decide answers a connection's configuration, or why it has none.
-func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
+func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, key marker, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
 	switch {
 	case !c.AdminStateUp:
 		return nil, vpn.StateDown, adminDown()
@@ -118,7 +118,7 @@ func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, siblings []vpn.Co
 	case !c.LocalAddress.IsValid():
 		return nil, vpn.StateDown, noLocalAddress()
 	}
-	cfg, err := configure(c, r.plane, siblings...)
+	cfg, err := configure(c, r.plane, key, siblings...)
 	if err != nil {
 		why := gatewayFailed(err)
 		if refused := (*configError)(nil); errors.As(err, &refused) {
@@ -135,6 +135,11 @@ func (r *router) change(ctx context.Context, s *session, todo changes) error {
 			return err
 		}
 	}
+	if todo.touched() {
+		if err := s.endIdle(ctx, todo.load); err != nil {
+			return err
+		}
+	}
 	for _, c := range todo.load {
 		if err := r.loadOne(ctx, s, c); err != nil {
 			return err
@@ -143,8 +148,8 @@ func (r *router) change(ctx context.Context, s *session, todo changes) error {
 	return nil
 }
 
-// loadOne loads a new or changed connection. What is negotiated with the peer makes the SA follow: it is ended, and
-// initiated anew. Anything else leaves the SA alone.
+// loadOne loads a new or changed connection. Its SAs follow when they are seen to be of another configuration: see
+// connection.see.
 func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
 	err := s.load(ctx, c)
 	if refused := (*vici.CommandError)(nil); errors.As(err, &refused) {
@@ -153,12 +158,6 @@ func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
 	}
 	if err != nil {
 		return err
-	}
-	if c.renew {
-		r.renewing(c.cfg.id)
-		if err := s.terminate(ctx, c.cfg.id); err != nil {
-			return err
-		}
 	}
 	s.loaded.Conns[c.cfg.id] = c.want
 	r.loadedOne(c.cfg.id, true)
@@ -192,16 +191,6 @@ func (r *router) refused(id string, err error) {
 	}
 }
 
-// renewing marks a connection whose SA we end ourselves: that is no loss to be explained.
-func (r *router) renewing(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.conns[id]; c != nil {
-		c.loaded, c.cause = false, finding{}
-		c.waiting(r.g.now())
-	}
-}
-
 func (r *router) loadedOne(id string, changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -209,12 +198,12 @@ func (r *router) loadedOne(id string, changed bool) {
 	if c == nil {
 		return
 	}
-	if died := c.reason != nil && c.reason.Code == charonDied().Code; !c.loaded && c.state != vpn.StateUp && !died {
+	if died := c.reason != nil && c.reason.Code == charonDied().Code; (!c.loaded || changed) && c.state != vpn.StateUp && !died {
 		c.waiting(r.g.now())
 	}
 	c.loaded = true
 	if changed {
-		c.parked, c.demand = false, nil
+		c.parked, c.demand, c.gaveUp, c.cause = false, nil, false, finding{}
 		c.try.reset()
 	}
 	c.settle()

@@ -155,7 +155,7 @@ func (r *router) seeBefore(id string, overdue bool, sas map[string][]ikeSA) bool
 		return false
 	}
 	now := r.g.now()
-	if c.see(sas[id], flatten(sas), now, jitter()); c.state == vpn.StateUp {
+	if c.see(sas[id], flatten(sas), now, jitter()); c.state == vpn.StateUp && !c.renewing {
 		return false
 	}
 	if anyConnecting(sas[id]) {
@@ -163,7 +163,7 @@ func (r *router) seeBefore(id string, overdue bool, sas map[string][]ikeSA) bool
 		return false
 	}
 	if overdue {
-		c.try.fail(now, jitter())
+		c.failed(now, jitter())
 	}
 	return !overdue
 }
@@ -180,8 +180,9 @@ func (r *router) attemptFailed(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.conns[id]; c != nil {
-		c.try.fail(r.g.now(), jitter())
+		c.failed(r.g.now(), jitter())
 		r.poke()
+		r.publish(false)
 	}
 }
 
@@ -206,7 +207,7 @@ func (r *router) dueNow(s *session) (start, overdue []initiation, again time.Tim
 		again = quiet
 	}
 	for _, c := range starting {
-		start = append(start, initiation{id: c.spec.ID, children: c.cfg.children, check: c.try.failures > 0})
+		start = append(start, initiation{id: c.spec.ID, children: c.cfg.children, check: c.try.failures > 0 || c.renewing})
 		c.try.started = now
 		if limit := now.Add(attemptLimit); again.IsZero() || limit.Before(again) {
 			again = limit
@@ -285,8 +286,8 @@ func (r *router) noteFinding(c *connection, f finding, now time.Time) {
 		f.Reason = noRoute()
 	}
 	c.note(f, now)
-	if c.try.inFlight() && !f.brief && c.state != vpn.StateUp {
-		c.try.fail(now, jitter())
+	if c.try.inFlight() && !f.brief && (c.state != vpn.StateUp || c.renewing && f.refuses()) {
+		c.failed(now, jitter())
 		r.poke()
 	}
 }

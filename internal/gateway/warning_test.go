@@ -12,7 +12,7 @@ func TestWarnings(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	installed := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{name: "c1", state: "INSTALLED"}}}}
 	spec := testConnection("c1")
-	cfg, err := configure(spec, Userland)
+	cfg, err := configure(spec, Userland, marker("salt"))
 	if err != nil {
 		t.Fatal(err)
 	}

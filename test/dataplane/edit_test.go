@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/internal/client"
+	"culvert/internal/sitetest"
+)
+
+// edit is one kind of change to a tunnel in use.
+type edit struct {
+	kind   string
+	change func(c *sitetest.Tunnel, o *sitetest.Office)
+	renews bool // other SAs are made
+	lose   int  // at most so many of its pings, which are 2 ms apart
+}
+
+// briefly is what make before break may lose: while one end has taken the new SAs into use and the other has not.
+const briefly = 5
+
+var edits = []edit{
+	{"name, description", func(c *sitetest.Tunnel, _ *sitetest.Office) {
+		c.Put(client.Object{"name": "renamed", "description": "no affair of the gateway's"})
+	}, false, 0},
+	{"mtu", func(c *sitetest.Tunnel, _ *sitetest.Office) { c.Put(client.Object{"mtu": 1300}) }, false, 0},
+	{"initiator", func(c *sitetest.Tunnel, _ *sitetest.Office) {
+		c.Put(client.Object{"initiator": "response-only"})
+		c.AwaitActive()
+		c.Put(client.Object{"initiator": "bi-directional"})
+	}, false, 0},
+	{"dpd", func(c *sitetest.Tunnel, _ *sitetest.Office) {
+		c.Put(client.Object{"dpd": client.Object{"action": "restart", "interval": 2, "timeout": 9}})
+	}, true, briefly},
+	{"lifetime of the IKE policy", func(c *sitetest.Tunnel, _ *sitetest.Office) {
+		putIKE(c, client.Object{"lifetime": client.Object{"units": "seconds", "value": 7200}})
+	}, true, briefly},
+	{"lifetime of the IPsec policy", func(c *sitetest.Tunnel, _ *sitetest.Office) {
+		putIPsec(c, client.Object{"lifetime": client.Object{"units": "seconds", "value": 1800}})
+	}, true, briefly},
+	{"cipher of the IPsec policy", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.ESP = "aes128-sha512-modp2048"
+		c.Load(*o)
+		putIPsec(c, client.Object{"encryption_algorithm": "aes-128", "auth_algorithm": "sha512"})
+	}, true, briefly},
+	{"pfs of the IPsec policy", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.ESP = "aes128-sha512-ecp256"
+		c.Load(*o)
+		putIPsec(c, client.Object{"pfs": "group19"})
+	}, true, briefly},
+	{"an endpoint more in the peer's group", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.Networks = sitetest.Network(o.N) + "," + sitetest.SecondNetwork(o.N)
+		c.Load(*o)
+		putGroup(c, sitetest.Network(o.N), sitetest.SecondNetwork(o.N))
+	}, true, briefly},
+	{"an endpoint less in the peer's group", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.Networks = sitetest.Network(o.N)
+		c.Load(*o)
+		putGroup(c, sitetest.Network(o.N))
+	}, true, briefly},
+	{"pfs of the IKE policy", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.Proposals = "aes256-sha256-ecp256"
+		c.Load(*o)
+		putIKE(c, client.Object{"pfs": "group19"})
+	}, true, briefly},
+	{"another IPsec policy", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.ESP = "aes256gcm16-ecp256"
+		c.Load(*o)
+		c.IPsecPolicy = c.Site.Make("vpn/ipsecpolicies", "ipsecpolicy", client.Object{"encryption_algorithm": "aes-256-gcm-16", "pfs": "group19"})
+		c.Put(client.Object{"ipsecpolicy_id": c.IPsecPolicy})
+	}, true, briefly},
+	{"psk", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		o.PSK = "dataplane-J8-vm4Rz"
+		c.Load(*o)
+		c.Put(client.Object{"psk": o.PSK})
+	}, true, briefly},
+	{"peer_id", func(c *sitetest.Tunnel, o *sitetest.Office) {
+		loadID(c, *o, "branch.example.net")
+		c.Put(client.Object{"peer_id": "branch.example.net"})
+	}, true, briefly},
+}
+
+func putIKE(c *sitetest.Tunnel, changes client.Object) {
+	c.Site.T.Helper()
+	c.Site.Call("PUT", "/v2.0/vpn/ikepolicies/"+c.IKEPolicy, client.Object{"ikepolicy": changes})
+}
+
+func putIPsec(c *sitetest.Tunnel, changes client.Object) {
+	c.Site.T.Helper()
+	c.Site.Call("PUT", "/v2.0/vpn/ipsecpolicies/"+c.IPsecPolicy, client.Object{"ipsecpolicy": changes})
+}
+
+func putGroup(c *sitetest.Tunnel, networks ...string) {
+	c.Site.T.Helper()
+	c.Site.Call("PUT", "/v2.0/vpn/endpoint-groups/"+c.PeerGroup, client.Object{"endpoint_group": client.Object{"endpoints": networks}})
+}
+
+// loadID gives the branch another identity.
+func loadID(c *sitetest.Tunnel, o sitetest.Office, id string) {
+	c.Site.T.Helper()
+	text := strings.Replace(o.Conf(c.Site.External), "id = "+o.Address(), "id = "+id, 1)
+	text = strings.Replace(text, "id-1 = "+o.Address(), "id-1 = "+id, 1)
+	if err := c.Branch.Load(c.Site.T.Context(), text); err != nil {
+		c.Site.T.Fatal(err)
+	}
+}
+
+// TestEdits changes a tunnel in every way while pings run through it, and counts those that are lost: make before break.
+func TestEdits(t *testing.T) {
+	t.Parallel()
+	s := sitetest.NewSite(t)
+	o := sitetest.NewOffice(0)
+	c := s.NewTunnel(o, nil)
+	c.AwaitActive()
+	c.Ping()
+	table := newTable("edit", "SAs", "pings", "lost", "ACTIVE after")
+	for _, e := range edits {
+		before := c.SPIs()
+		pings := pingFor(c, 400, 2*time.Millisecond)
+		start := time.Now()
+		e.change(c, &o)
+		c.AwaitActive()
+		took := time.Since(start)
+		got := <-pings
+		sas := "kept"
+		if after := pair(t, c); !slices.Equal(after, before) {
+			sas = "made before broken"
+		}
+		if renewed := sas != "kept"; renewed != e.renews {
+			t.Errorf("%s: the SAs are %s", e.kind, sas)
+		}
+		if got.Sent < 100 || got.Lost() > e.lose {
+			t.Errorf("%s: pings: %s; want at most %d lost", e.kind, got, e.lose)
+		}
+		table.row(e.kind, sas, got.Sent, got.Lost(), took.Round(time.Millisecond))
+	}
+	t.Logf("edits of a tunnel under pings, 2 ms apart:\n%s", table)
+}

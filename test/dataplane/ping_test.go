@@ -1,0 +1,38 @@
+package dataplane
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"culvert/internal/lab"
+	"culvert/internal/sitetest"
+)
+
+// pingFor pings the branch from the head office so many times, and answers when it is over.
+func pingFor(c *sitetest.Tunnel, count int, interval time.Duration) <-chan lab.PingResult {
+	t, hq := c.Site.T, c.Site.HQ
+	done := make(chan lab.PingResult, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		got, err := hq.Ping(ctx, sitetest.Addr(sitetest.HQHost), sitetest.Addr(c.Remote), count, interval)
+		if err != nil {
+			t.Errorf("ping %s: %v", c.Remote, err)
+		}
+		done <- got
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return done
+}
+
+// pair waits until the branch lists one pair of SPIs: those that were replaced are gone.
+func pair(t *testing.T, c *sitetest.Tunnel) (spis []string) {
+	t.Helper()
+	sitetest.Poll(t, 5*time.Second, "the branch has one CHILD_SA", func() bool {
+		spis = c.SPIs()
+		return len(spis) == 2
+	})
+	return spis
+}
