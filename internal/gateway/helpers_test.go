@@ -228,7 +228,7 @@ func (f *fixture) awaitReason(router, id string, codes ...string) vpn.Reason {
 	return *c.Reason
 }
 
-// spis answers the SPIs of a connection's CHILD_SAs as charon itself lists them, over a connection of the test's own.
+// spis answers the SPIs of a connection's CHILD_SAs, behind their names without marks, as charon itself lists them, over a connection of the test's own.
 func (f *fixture) spis(router, id string) string {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
@@ -242,7 +242,7 @@ func (f *fixture) spis(router, id string) string {
 	err = conn.Stream(ctx, "list-sas", "list-sa", vici.NewMessage().Set("ike", id), func(m *vici.Message) error {
 		for _, sa := range m.Sections() {
 			for _, child := range sa.Section("child-sas").Sections() {
-				out = append(out, child.Get("name")+" "+child.Get("spi-in")+" "+child.Get("spi-out"))
+				out = append(out, withoutMarks(child.Get("name"))+" "+child.Get("spi-in")+" "+child.Get("spi-out"))
 			}
 		}
 		return nil
@@ -252,6 +252,8 @@ func (f *fixture) spis(router, id string) string {
 	}
 	return strings.Join(out, "; ")
 }
+
+func withoutMarks(child string) string { return agreement(agreement(child)) }
 
 func startBranch(t *testing.T, cfg lab.Config) *lab.Branch {
 	t.Helper()

@@ -53,12 +53,18 @@ func (into measurements) read(event *vici.Message, known func(string) bool, now 
 	}
 }
 
-// connectionOf is the connection that a CHILD_SA is named after: its id, with -N behind it for IKEv1 (childSections).
+// connectionOf is the connection that a CHILD_SA is named after (see childname.go); where none is known, the name itself.
 func connectionOf(child string, known func(string) bool) string {
-	if at := strings.LastIndexByte(child, '-'); at > 0 && !known(child) {
-		return child[:at]
+	for id := child; ; {
+		if known(id) {
+			return id
+		}
+		at := strings.LastIndexByte(id, '-')
+		if at < 0 {
+			return child
+		}
+		id = id[:at]
 	}
-	return child
 }
 
 func readIKE(m *vici.Message, now time.Time) vpn.IKESA {

@@ -42,9 +42,24 @@ func (s *site) send(to string, count int, interval time.Duration) int {
 }
 
 // rekey asks charon for new keys, over a VICI connection of the test's own.
+// salt is what the marks in names are made with.
+func (s *site) salt() marker {
+	s.t.Helper()
+	l, err := readLoaded(folder(s.folderOf(s.router)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l.Salt
+}
+
 func (s *site) rekey(what string) {
 	s.t.Helper()
-	output(s.t, "swanctl", "--rekey", "--"+what, "c1", "--uri", "unix://"+folder(s.folderOf(s.router)).socket())
+	cfg, err := configure(testConnection("c1"), Userland, s.salt())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	name := map[string]string{"ike": "c1", "child": cfg.children[0]}[what]
+	output(s.t, "swanctl", "--rekey", "--"+what, name, "--uri", "unix://"+folder(s.folderOf(s.router)).socket())
 }
 
 func TestCountersMatchWhatWasSent(t *testing.T) {
