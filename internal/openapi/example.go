@@ -23,7 +23,7 @@ func exampleRequest(k *resource.Kind) Object {
 		"endpoint_group": {"name": "branch-networks", "type": "cidr", "endpoints": []any{"10.20.0.0/16", "10.30.0.0/16"}},
 		"ipsec_site_connection": {"name": "branch", "vpnservice_id": exampleID("vpnservice"), "ikepolicy_id": exampleID("ikepolicy"), "ipsecpolicy_id": exampleID("ipsecpolicy"),
 			"local_ep_group_id": exampleID("local"), "peer_ep_group_id": exampleID("endpoint_group"),
-			"peer_address": "198.51.100.7", "peer_id": "198.51.100.7", "psk": "correct-horse-battery", "dpd": Object{"action": "restart", "interval": 15, "timeout": 60}},
+			"peer_address": "198.51.100.7", "peer_id": "198.51.100.7", "psk": "correct-horse-battery", "probe_address": "10.20.0.1", "dpd": Object{"action": "restart", "interval": 15, "timeout": 60}},
 		"network": {"name": "office"},
 		"subnet":  {"name": "office-v4", "network_id": exampleID("network"), "ip_version": 4, "cidr": "10.10.0.0/24"},
 		"router":  {"name": "edge", "external_gateway_info": Object{"network_id": exampleID("wan")}},

@@ -73,6 +73,8 @@ func ownWords() map[string]string {
 		"ipsec_site_connection.psk":          "The pre-shared key: printable ASCII without blank and question mark. Those who may only read get ******.",
 		"ipsec_site_connection.auth_mode":    "The only way there is.", "ipsec_site_connection.route_mode": "The only way there is.",
 		"ipsec_site_connection.initiator": "Whether this side begins, too.", "ipsec_site_connection.mtu": "Bytes of the largest packet into the tunnel: from 68 (IPv6: 1280) to 9000.",
+		"ipsec_site_connection.probe_address": "An address in the peer's networks that the gateway pings through the tunnel while it is up, to know that packets of all sizes pass; null for none. " +
+			"Loss and round trip are in the statistics; changing it does not touch the tunnel.",
 		"ipsec_site_connection.dpd":          "Dead peer detection. Its timeout must be greater than its interval.",
 		"ipsec_site_connection.dpd.action":   "What happens when the peer is dead.",
 		"ipsec_site_connection.dpd.interval": "Seconds between two questions.", "ipsec_site_connection.dpd.timeout": "Seconds without an answer until the peer counts as dead (IKE v1).",

@@ -24,6 +24,7 @@ type Connection struct {
 	Initiator      string   `json:"initiator" api:"post put" enum:"bi-directional response-only" default:"bi-directional"`
 	MTU            int64    `json:"mtu" api:"post put" rule:"int" default:"1500"`
 	DPD            DPD      `json:"dpd" api:"post put" default:"{}"`
+	ProbeAddress   *string  `json:"probe_address" api:"post put null" rule:"ip" default:"null"`
 	LocalEPGroupID *string  `json:"local_ep_group_id" api:"post put null" rule:"uuid" default:"null"`
 	PeerEPGroupID  *string  `json:"peer_ep_group_id" api:"post put null" rule:"uuid" default:"null"`
 	PeerCIDRs      []string `json:"peer_cidrs" api:"post put null" rule:"cidrs" default:"[]"`
@@ -123,6 +124,9 @@ func (s *Service) checkConnection(op *crud.Op, c *Connection) error {
 	}
 	if peer, err := netip.ParseAddr(c.PeerAddress); err == nil && slices.ContainsFunc(sel.local, func(p netip.Prefix) bool { return p.Contains(peer) }) {
 		return invalidPeer(c.PeerAddress, "inside of a local network")
+	}
+	if err := checkProbe(c, sel); err != nil {
+		return err
 	}
 	return s.checkAgainstOthers(op, c, service, router, sel)
 }

@@ -118,6 +118,20 @@ func endOf(r *Router, a netip.Addr) bool {
 	})
 }
 
+// checkProbe wants an address that only the tunnel leads to. It is asked again whenever the peer's networks change, by an
+// endpoint group too, so that it names the connection.
+func checkProbe(c *Connection, sel selectors) error {
+	if c.ProbeAddress == nil {
+		return nil
+	}
+	a, err := netip.ParseAddr(*c.ProbeAddress)
+	if err == nil && slices.ContainsFunc(sel.peer, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return nil
+	}
+	return resource.Errorf(400, "InvalidProbeAddress",
+		"probe_address '%s' of connection %s is not in the peer's networks; allowed are null and the addresses in %s", *c.ProbeAddress, c.ID, join(sel.peer))
+}
+
 func invalidPeer(text, why string) error {
 	return resource.Errorf(400, "InvalidPeerAddress", "Peer address '%s' is %s; it must be the address of another site's gateway", text, why)
 }

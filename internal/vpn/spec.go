@@ -57,6 +57,8 @@ type ConnectionSpec struct {
 	IKE          IKESpec        `json:"ike"`
 	ESP          ESPSpec        `json:"esp"`
 	DPD          DPDSpec        `json:"dpd"`
+	// ProbeAddress is what the gateway pings through the tunnel, inside of Peer; zero: nothing.
+	ProbeAddress netip.Addr `json:"probe_address,omitzero"`
 }
 
 // IKESpec is an IKE policy in the API's own words (api-contract section 3).

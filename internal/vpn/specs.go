@@ -152,7 +152,10 @@ func connectionSpec(known *lookups, c *Connection, v *VPNService, r *Router) (ou
 			Lifetime: esp.Lifetime.Value.N},
 		DPD: DPDSpec{Action: c.DPD.Action, Interval: c.DPD.Interval.N, Timeout: c.DPD.Timeout.N},
 	}
-	return out, nil
+	if c.ProbeAddress != nil {
+		out.ProbeAddress, err = netip.ParseAddr(*c.ProbeAddress)
+	}
+	return out, err
 }
 
 // localID is what the router calls itself: the outer address unless the connection says otherwise, "" while it has neither.

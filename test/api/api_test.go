@@ -32,6 +32,7 @@ func chapters() map[string]func(*server.Config) {
 		"quotas":         func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 2} },
 		"bulk":           func(c *server.Config) { c.Quotas = map[string]int64{"ikepolicy": 4} },
 		"connectiontags": plain,
+		"health":         plain,
 		"network":        plain,
 	}
 }

@@ -85,6 +85,7 @@ func (s *state) connectionRules(c caller, r row) refusal {
 		func() refusal { return dpdRule(r.doc["dpd"].(object)) },
 		func() refusal { return mtuRule(number(r.doc["mtu"]), v4(local[0])) },
 		func() refusal { return s.peerRule(r) },
+		func() refusal { return probeRule(r.text("probe_address"), prefixes(peer)) },
 		func() refusal { return s.conflicts(r, prefixes(local), prefixes(peer)) },
 	)
 }
@@ -206,6 +207,15 @@ func dpdRule(d object) refusal {
 func mtuRule(mtu int, inner4 bool) refusal {
 	if mtu > 9000 || mtu < 68 || !inner4 && mtu < 1280 {
 		return refuse("400 IPsecSiteConnectionMtuError")
+	}
+	return nil
+}
+
+// probeRule: what is probed lies behind the tunnel.
+func probeRule(probe string, peer []netip.Prefix) refusal {
+	a, err := netip.ParseAddr(probe)
+	if err == nil && !slices.ContainsFunc(peer, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return refuse("400 InvalidProbeAddress")
 	}
 	return nil
 }

@@ -137,6 +137,7 @@ func connectionSchema() []attribute {
 		{name: "initiator", typ: "text", post: true, put: true, fallback: "bi-directional", values: join(as("bi-directional", "response-only"), bad("both", 1))},
 		{name: "mtu", typ: "number", post: true, put: true, fallback: 1500, values: join(as(1400, 1500, 68, 1280, 9000, 67, 0, 9001, -1), []value{kept("1400", 1400)}, unconvertible("x", 1400.5, true, "", []any{}))},
 		{name: "dpd", typ: "object", post: true, put: true, fallback: object{"action": "hold", "interval": 30, "timeout": 120}, values: dpds()},
+		{name: "probe_address", typ: "text", post: true, put: true, nullable: true, values: join(as("192.168.40.9", "192.168.41.1", "2001:db8:40::9", "203.0.113.9"), bad("", "banana", "192.168.40.0/24", "fe80::1%eth0", 5, []any{}))},
 		{name: "local_ep_group_id", typ: "text", post: true, put: true, nullable: true, values: bad("banana")},
 		{name: "peer_ep_group_id", typ: "text", post: true, put: true, nullable: true, values: bad("banana")},
 		{name: "peer_cidrs", typ: "list", post: true, put: true, nullable: true, fallback: []any{}, values: join(cidrLists(),
