@@ -32,7 +32,7 @@ type connection struct {
 // How long a finding explains what follows it.
 const (
 	certainStays  = 2 * time.Minute  // a certain reason against a vague one of the same phase
-	causeOverrule = 10 * time.Second // a cause against mere consequences
+	causeOverrule = 15 * time.Second // a cause against mere consequences; charon repeats a request every 10 s at least
 	briefExplains = 2 * time.Second
 	causeExplains = time.Hour // a failed rekey ends the SA only with its lifetime
 )
@@ -69,15 +69,21 @@ func (c *connection) starting(now time.Time) bool {
 
 // note takes a finding in.
 func (c *connection) note(f finding, now time.Time) {
-	recentCause := !c.cause.generic && now.Sub(c.causeAt) < causeOverrule
-	if f.generic && recentCause {
+	recent := 0
+	if now.Sub(c.causeAt) < causeOverrule && !c.cause.brief {
+		recent = c.cause.weight()
+	}
+	if f.weight() < recent {
 		return
 	}
 	if c.state == vpn.StateUp {
 		c.cause, c.causeAt = f, now
+		if f.Code == "pfs_mismatch" || f.Code == "peer_not_listening" { // it will end with the SA
+			c.warn(f.Reason, now)
+		}
 		return
 	}
-	if f.brief || !c.loaded || (f.Code == peerDeleted.Code && recentCause) {
+	if f.brief || !c.loaded || f.Code == peerDeleted.Code && recent == aCause {
 		return
 	}
 	c.cause, c.causeAt = f, now
@@ -85,6 +91,10 @@ func (c *connection) note(f finding, now time.Time) {
 }
 
 func (c *connection) setReason(f finding, now time.Time) {
+	if c.deadPeer() && f.Code == peerUnreachable().Code { // says less of the same
+		c.reason = stamp(*c.reason, c.reason, now)
+		return
+	}
 	if c.reason != nil && c.certain && !f.certain && c.reason.Phase == f.Phase {
 		if seen, err := time.Parse(apiTime, c.reason.LastSeen); err == nil && now.Sub(seen) < certainStays {
 			return
@@ -104,7 +114,7 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 	switch carries, outdated := c.seeNames(all); {
 	case carries:
 		if c.state != vpn.StateUp || renewed && !c.renewing {
-			c.reason, c.warnings, c.upSince = nil, nil, now
+			c.reason, c.warnings, c.cause, c.upSince = nil, nil, finding{}, now
 		}
 		c.state, c.certain, c.parked = vpn.StateUp, false, false
 		if !c.renewing {

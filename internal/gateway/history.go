@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 
 	"culvert/internal/vici"
 )
@@ -16,7 +17,12 @@ type history struct {
 
 type peer struct {
 	address      netip.Addr
-	ours, theirs string // the identities that the peer expects and has
+	ours, theirs string    // the identities that the peer expects and has
+	version      string    // of IKE, v1 or v2, where the peer began
+	ike, child   string    // the proposals that we refused, as charon prints them
+	began        bool      // the IKE_SA's first message was in the log
+	settled      time.Time // it was established then
+	asked        bool      // IKEv1: the peer then asked for a CHILD_SA
 }
 
 const maxHistory = 4096 // IKE_SAs; then it starts afresh
@@ -24,29 +30,16 @@ const maxHistory = 4096 // IKE_SAs; then it starts afresh
 var (
 	packetFrom = regexp.MustCompile(`^(?:received packet: from |no IKE config found for \S+\.\.\.)(\S+?)(?:\[\d+\]|,)`)
 	initiating = regexp.MustCompile(`^(\S+) is initiating a`)
-	matching   = regexp.MustCompile(`^looking for (?:.* )?(?:peer )?configs matching \S+?\[(.*?)\]\.\.\.(\S+?)\[(.*)\]$`)
+	matching   = regexp.MustCompile(`^looking for (?:.* )?(?:peer )?configs matching (?:\S+?\[(.*?)\]|\S+?)\.\.\.(\S+?)\[(.*)\]$`)
 )
 
 func newHistory() *history { return &history{peers: map[string]peer{}} }
 
 // note takes a line in and answers what is known of its peer.
-func (h *history) note(line *vici.Message) peer {
-	id, msg := line.Get("ikesa-uniqueid"), line.Get("msg")
+func (h *history) note(line *vici.Message, now time.Time) peer {
+	id := line.Get("ikesa-uniqueid")
 	p := h.peers[id]
-	if !strings.HasPrefix(msg, "received packet") && !strings.HasPrefix(msg, "looking for") &&
-		!strings.HasPrefix(msg, "no IKE config") && !strings.Contains(msg, "is initiating a") {
-		return p
-	}
-	if m := packetFrom.FindStringSubmatch(msg); m != nil {
-		p.address = parseAddr(m[1])
-	} else if m := initiating.FindStringSubmatch(msg); m != nil {
-		p.address = parseAddr(m[1])
-	} else if m := matching.FindStringSubmatch(msg); m != nil {
-		p.ours, p.theirs, p.address = m[1], m[3], parseAddr(m[2])
-	} else {
-		return p
-	}
-	if id == "" {
+	if !p.note(line.Get("msg"), now) || id == "" {
 		return p
 	}
 	if len(h.peers) >= maxHistory {
@@ -54,6 +47,62 @@ func (h *history) note(line *vici.Message) peer {
 	}
 	h.peers[id] = p
 	return p
+}
+
+// note answers whether the line told something. Most do not, and every line of a busy charon passes here.
+func (p *peer) note(msg string, now time.Time) bool {
+	switch {
+	case strings.HasPrefix(msg, "received packet"), strings.HasPrefix(msg, "no IKE config"):
+		m := packetFrom.FindStringSubmatch(msg)
+		if m == nil || parseAddr(m[1]) == p.address {
+			return false
+		}
+		p.address = parseAddr(m[1])
+	case strings.HasPrefix(msg, "received proposals: "):
+		offers := strings.TrimPrefix(msg, "received proposals: ")
+		if strings.HasPrefix(offers, "IKE:") {
+			p.ike = offers
+		} else {
+			p.child = offers
+		}
+	case strings.HasPrefix(msg, "looking for"):
+		m := matching.FindStringSubmatch(msg)
+		if m == nil {
+			return false
+		}
+		p.ours, p.theirs, p.address = m[1], m[3], parseAddr(m[2])
+	case strings.HasPrefix(msg, "parsed "):
+		return p.parsed(msg)
+	case strings.HasPrefix(msg, "IKE_SA ") && strings.Contains(msg, " established between "):
+		p.settled = now
+	case strings.HasPrefix(msg, "initiating "):
+		p.began = true
+	default:
+		if !strings.Contains(msg, "is initiating a") {
+			return false
+		}
+		m := initiating.FindStringSubmatch(msg)
+		if m == nil {
+			return false
+		}
+		p.address = parseAddr(m[1])
+	}
+	return true
+}
+
+// parsed is about the requests with which a peer begins.
+func (p *peer) parsed(msg string) bool {
+	switch {
+	case strings.HasPrefix(msg, "parsed IKE_SA_INIT request "):
+		p.version, p.began = "v2", true
+	case strings.HasPrefix(msg, "parsed ID_PROT request 0 [ SA "), strings.HasPrefix(msg, "parsed AGGRESSIVE request 0 [ SA "):
+		p.version, p.began = "v1", true
+	case strings.HasPrefix(msg, "parsed QUICK_MODE request ") && !p.asked:
+		p.asked = true
+	default:
+		return false
+	}
+	return true
 }
 
 func parseAddr(text string) netip.Addr {

@@ -1,31 +1,43 @@
 package gateway
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"culvert/internal/vpn"
 )
 
-const apiTime = "2006-01-02 15:04:05.000000"
-
 // finding is what one line of charon's log says about a connection.
 type finding struct {
 	vpn.Reason
-	certain bool // no other cause gives this line
-	generic bool // a consequence: it says nothing where a cause was found in the same attempt
-	brief   bool // explains only a loss that follows at once: the line also comes with ordinary rekeys
+	certain bool      // no other cause gives this line
+	generic bool      // a consequence: it says nothing where a cause was found in the same attempt
+	silence bool      // what we found out of a peer\'s silence: more than a consequence, less than what a peer says
+	brief   bool      // explains only a loss that follows at once: the line also comes with ordinary rekeys
+	ids     [2]string // identities in the line: ours, the peer's; explain turns them into ours and theirs
+}
+
+// aCause is the greatest weight.
+const aCause = 2
+
+// weight orders findings of the same attempt.
+func (f finding) weight() int {
+	switch {
+	case f.generic:
+		return 0
+	case f.silence:
+		return 1
+	}
+	return aCause
 }
 
 // circumstances are what the same line means different things in.
 type circumstances struct {
-	established bool // the connection has an IKE_SA
-	up          bool // all its CHILD_SAs are installed
+	established bool   // the connection has an IKE_SA
+	up          bool   // all its CHILD_SAs are installed
+	version     string // of IKE: v1, v2; "" where the line names no connection
 }
 
 // rule maps lines of charon's log, known by a part of theirs, to a finding. The parts are of strongSwan 5.9 (recorded
@@ -44,37 +56,50 @@ func fixed(f finding) func([]string, circumstances) finding {
 	return func([]string, circumstances) finding { return f }
 }
 
+// What peers answer when they refuse, and say no more.
+const (
+	saidNoProposal = "NO_PROPOSAL_CHOSEN"
+	saidAuthFailed = "AUTHENTICATION_FAILED"
+	saidTS         = "TS_UNACCEPTABLE"
+)
+
 // Reasons that more than one place needs.
 var (
-	authFailed = finding{Reason: reason("auth_failed", "unknown", "ike_auth",
-		"the peer refused our authentication: the pre-shared keys differ, or the peer knows us by another identity; only the peer's log tells which",
-		"compare psk, local_id and peer_id with the peer's configuration")}
 	pskMismatch = finding{certain: true, Reason: reason("psk_mismatch", "unknown", "ike_auth",
 		"the pre-shared keys differ: what the peer signed does not match our key", "set psk to the peer's key")}
 	decryptFailed = finding{Reason: reason("psk_mismatch", "unknown", "ike_auth",
 		"the peer's message could not be decrypted: with IKEv1 that means that the pre-shared keys differ", "set psk to the peer's key")}
-	identityMismatch = finding{Reason: reason("identity_mismatch", "unknown", "ike_auth",
+	identityMismatch = finding{certain: true, Reason: reason("identity_mismatch", "unknown", "ike_auth",
 		"the peer's identity, or the one it expects of us, is not that of the connection", "compare peer_id and local_id with the peer's configuration")}
-	peerDeleted = finding{certain: true, Reason: reason("peer_deleted", "theirs", "liveness", "the peer closed the tunnel", "")}
+	modeMismatch = finding{certain: true, Reason: reason("ike_mode_mismatch", "unknown", "ike_init",
+		"the peer asks for another mode of IKEv1, main or aggressive, than the IKE policy", "align phase1_negotiation_mode of the IKE policy with the peer")}
+	peerDeleted         = finding{certain: true, Reason: reason("peer_deleted", "theirs", "liveness", "the peer closed the tunnel", "")}
+	ikeProposalMismatch = finding{certain: true, Reason: reason("ike_proposal_mismatch", "unknown", "ike_init",
+		"the peer proposes other IKE algorithms than the IKE policy", "align the IKE policy with the peer: encryption_algorithm, auth_algorithm, pfs")}
 )
 
+const alignNetworks = "align peer_cidrs or the endpoint groups with the peer's networks"
+
 var rules = []rule{
-	{[]string{"received AUTHENTICATION_FAILED"}, nil, fixed(authFailed)},
-	{[]string{"no shared key found"}, nil, fixed(finding{certain: true, Reason: reason("no_shared_key", "ours", "ike_auth",
-		"this gateway has no pre-shared key for the two identities", "check local_id and peer_id")})},
+	{[]string{"received AUTHENTICATION_FAILED"}, nil, authRefused},
+	{[]string{"no shared key found for "}, regexp.MustCompile(`no shared key found for '(.*?)' - '(.*)'`), noSharedKey},
 	{[]string{"but MAC mismatched"}, nil, fixed(pskMismatch)},
 	{[]string{"payload length, decryption failed?", "could not decrypt payloads", "calculated HASH does not match"}, nil, fixed(decryptFailed)},
 	{[]string{"received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built"}, nil, childRefused},
 	{[]string{"received NO_PROPOSAL_CHOSEN"}, nil, ikeOrChildRefused},
-	{[]string{"received proposals unacceptable"}, nil, fixed(ikeProposalMismatch)},
-	{[]string{"no acceptable proposal found", "no matching proposal found"}, nil, childRefused},
-	{[]string{"no IKE config found for "}, nil, fixed(finding{Reason: reason("no_ike_config", "unknown", "ike_init",
+	{[]string{"received proposals unacceptable", "no proposal found"}, nil, fixed(ikeProposalMismatch)},
+	{[]string{"t accept DH group ", "t accept key exchange method "}, regexp.MustCompile(`it requested (\S+)$`), groupRefused},
+	{[]string{"no acceptable proposal found", "no matching proposal found"}, nil, childUnacceptable},
+	{[]string{"no IKE config found for "}, nil, fixed(finding{certain: true, Reason: reason("no_ike_config", "unknown", "ike_init",
 		"the peer asks in a way that no connection here answers: most often another IKE version", "align ike_version of the IKE policy with the peer")})},
-	{[]string{"received TS_UNACCEPTABLE", "received INVALID_ID_INFORMATION"}, nil, fixed(finding{Reason: reason("ts_unacceptable", "unknown", "child",
-		"the peer refused our networks (traffic selectors): its local and remote networks are not the mirror of ours", alignNetworks)})},
-	{[]string{"traffic selectors ", "no matching CHILD_SA config found for "},
-		regexp.MustCompile(`traffic selectors (.*) unacceptable|config found for (.*)`), selectorsRefused},
-	{[]string{"no matching peer config found", "but none allows"}, nil, fixed(identityMismatch)},
+	{[]string{"received TS_UNACCEPTABLE", "received INVALID_ID_INFORMATION"}, nil, fixed(finding{Reason: said(saidTS, reason("ts_unacceptable", "unknown", "child",
+		"the peer refused our networks (traffic selectors): its local and remote networks are not the mirror of ours", alignNetworks))})},
+	{[]string{"traffic selectors "}, regexp.MustCompile(`traffic selectors (.*) === (.*) unacceptable`), selectorsRefused},
+	{[]string{"no matching CHILD_SA config found for "}, regexp.MustCompile(`config found for (.*) === (.*)`), pairRefused},
+	{[]string{"no matching peer config found", "no peer config found"}, nil, fixed(identityMismatch)},
+	{[]string{"but none allows "}, nil, fixed(modeMismatch)},
+	{[]string{"IDir '"}, regexp.MustCompile(`IDir '(.*)' does not match to '(.*)'`), otherIdentity},
+	{[]string{"constraint check failed: identity "}, nil, fixed(identityMismatch)},
 	{[]string{"giving up after ", "DPD check timed out"}, nil, gaveUp},
 	{[]string{"unable to resolve "}, regexp.MustCompile(`unable to resolve (.*?),? initiate aborted`), unresolved},
 	{[]string{"received DELETE for IKE_SA", "received DELETE for different IKE_SA"}, nil, fixed(peerDeleted)},
@@ -84,11 +109,6 @@ var rules = []rule{
 	{[]string{"failed to establish CHILD_SA, keeping IKE_SA"}, nil, fixed(finding{generic: true, Reason: reason("child_failed", "unknown", "child",
 		"the IKE_SA stands but there was no agreement on the CHILD_SA", "compare the IPsec policy and the networks with the peer's configuration")})},
 }
-
-const alignNetworks = "align peer_cidrs or the endpoint groups with the peer's networks"
-
-var ikeProposalMismatch = finding{certain: true, Reason: reason("ike_proposal_mismatch", "unknown", "ike_init",
-	"the peer proposes other IKE algorithms than the IKE policy", "align the IKE policy with the peer: encryption_algorithm, auth_algorithm, pfs")}
 
 // classify answers what a line says, false for the many lines that say nothing about a failure.
 func classify(msg string, in circumstances) (finding, bool) {
@@ -107,27 +127,94 @@ func classify(msg string, in circumstances) (finding, bool) {
 	return finding{}, false
 }
 
-func childRefused(_ []string, in circumstances) finding {
-	phase := "child"
-	hint := "align the IPsec policy with the peer: transform_protocol, encryption_algorithm, auth_algorithm, pfs"
-	if in.up {
-		phase, hint = "rekey", "align pfs of the IPsec policy with the peer: it counts only from the first rekey on"
+// said adds what the peer answered.
+func said(what string, r vpn.Reason) vpn.Reason {
+	r.Theirs = what
+	return r
+}
+
+// authRefused: a peer that speaks IKEv1 and has another key cannot even read our message, so a refusal is about identities.
+func authRefused(_ []string, in circumstances) finding {
+	if in.version == "v1" {
+		return finding{Reason: said(saidAuthFailed, reason("auth_failed", "unknown", "ike_auth",
+			"the peer refused our authentication: it knows us by another identity, has another pre-shared key, or does not allow the mode (main or aggressive); only the peer's log tells which",
+			"compare local_id, peer_id, psk and phase1_negotiation_mode with the peer's configuration"))}
 	}
-	return finding{Reason: reason("child_proposal_mismatch", "unknown", phase, "the peer and the IPsec policy have no common algorithms", hint)}
+	return finding{Reason: said(saidAuthFailed, reason("auth_failed", "unknown", "ike_auth",
+		"the peer refused our authentication: the pre-shared keys differ, or the peer knows us by another identity; only the peer's log tells which",
+		"compare psk, local_id and peer_id with the peer's configuration"))}
+}
+
+// noSharedKey names the identities that charon looked for; explain tells whether they are the connection's.
+func noSharedKey(m []string, _ circumstances) finding {
+	return finding{certain: true, ids: [2]string{m[1], m[2]}, Reason: reason("no_shared_key", "ours", "ike_auth",
+		"this gateway has no pre-shared key for the two identities", "check local_id and peer_id")}
+}
+
+// otherIdentity is of IKEv1, where the peer says who it is only in its answer.
+func otherIdentity(m []string, _ circumstances) finding {
+	f := identityMismatch
+	f.ids = [2]string{"", m[1]}
+	return f
+}
+
+// childRefused: where the tunnel stands, the algorithms were agreed on before; what the first exchange of IKEv2 leaves out
+// is the group.
+func childRefused(_ []string, in circumstances) finding {
+	if in.up && in.version == "v2" {
+		return finding{certain: true, Reason: said(saidNoProposal, pfsMismatch("rekey"))}
+	}
+	return finding{Reason: said(saidNoProposal, childMismatch(in))}
+}
+
+// childUnacceptable is about what the peer proposes.
+func childUnacceptable(_ []string, in circumstances) finding {
+	return finding{certain: true, Reason: childMismatch(in)}
+}
+
+func childMismatch(in circumstances) vpn.Reason {
+	phase := "child"
+	if in.up {
+		phase = "rekey"
+	}
+	return reason("child_proposal_mismatch", "unknown", phase, "the peer and the IPsec policy have no common algorithms",
+		"align the IPsec policy with the peer: transform_protocol, encryption_algorithm, auth_algorithm, pfs")
+}
+
+// pfsMismatch is found in phase child (IKEv1) or rekey: IKEv2 speaks of the group only from the first rekey on.
+func pfsMismatch(phase string) vpn.Reason {
+	return reason("pfs_mismatch", "unknown", phase, "the peer and the IPsec policy have different groups for perfect forward secrecy: the keys of the tunnel cannot be replaced",
+		"align pfs of the IPsec policy with the peer")
 }
 
 func ikeOrChildRefused(_ []string, in circumstances) finding {
 	if in.established {
 		return childRefused(nil, in)
 	}
-	return finding{Reason: reason("no_proposal_chosen", "unknown", "ike_init",
+	return finding{Reason: said(saidNoProposal, reason("no_proposal_chosen", "unknown", "ike_init",
 		"the peer refused the first message: its IKE algorithms differ from the IKE policy, or it knows no such connection or IKE version; only the peer's log tells which",
-		"compare the IKE policy (ike_version, encryption_algorithm, auth_algorithm, pfs) and peer_address with the peer's configuration")}
+		"compare the IKE policy (ike_version, encryption_algorithm, auth_algorithm, pfs) and peer_address with the peer's configuration"))}
 }
 
-func selectorsRefused(m []string, _ circumstances) finding {
-	return finding{certain: true, Reason: reason("ts_unacceptable", "unknown", "child",
-		fmt.Sprintf("the peer asked for other networks (traffic selectors) than the connection has: %s", m[1]+m[2]), alignNetworks)}
+// groupRefused: an IKE policy has one group, so a peer that wants another will not come to terms.
+func groupRefused(m []string, _ circumstances) finding {
+	f := ikeProposalMismatch
+	f.Theirs = groupWord(m[1])
+	f.Summary = "the peer wants another Diffie-Hellman group than the IKE policy"
+	return f
+}
+
+// selectorsRefused and pairRefused: IKEv2 names ours first, IKEv1 the peer's.
+func selectorsRefused(m []string, _ circumstances) finding { return otherSelectors(m[1], m[2]) }
+func pairRefused(m []string, _ circumstances) finding      { return otherSelectors(m[2], m[1]) }
+
+func otherSelectors(local, peer string) finding {
+	return finding{certain: true, Reason: said(selectorsText(strings.Fields(local), strings.Fields(peer)), reason("ts_unacceptable", "unknown", "child",
+		"the peer asked for other networks (traffic selectors) than the connection has", alignNetworks))}
+}
+
+func selectorsText(local, peer []string) string {
+	return "local " + strings.Join(local, " ") + ", peer " + strings.Join(peer, " ")
 }
 
 // unresolved is also what charon says of a literal address of a family that it has no own address of.
@@ -141,55 +228,7 @@ func unresolved(m []string, _ circumstances) finding {
 
 func gaveUp(_ []string, in circumstances) finding {
 	if in.up || in.established {
-		return finding{certain: true, Reason: reason("liveness_lost", "path", "liveness",
-			"the peer does not answer any more (dead peer detection)", "check the peer and the path to it")}
+		return finding{certain: true, generic: true, Reason: peerDead()}
 	}
-	return finding{generic: true, Reason: reason("peer_unreachable", "path", "ike_init",
-		"the peer does not answer: no IKE daemon there, or UDP 500 and 4500 are blocked on the way",
-		"check peer_address, the peer, and that UDP 500 and 4500 pass")}
-}
-
-// Reasons that come from our own knowledge.
-func noRoute() vpn.Reason {
-	return reason("no_route", "ours", "ike_init", "this gateway has no route to the peer", "check the router's external gateway and peer_address")
-}
-func connecting() vpn.Reason {
-	return reason("connecting", "unknown", "ike_init", "the tunnel is being set up", "")
-}
-func notInitiated() vpn.Reason {
-	return reason("not_initiated", "theirs", "ike_init", "the connection only answers, and the peer has not come yet",
-		"start the tunnel at the peer, or set initiator to bi-directional")
-}
-func adminDown() vpn.Reason {
-	return reason("admin_down", "ours", "config", "admin_state_up is false on the connection or its VPN service", "set admin_state_up to true on both")
-}
-func noGateway() vpn.Reason {
-	return reason("no_gateway", "ours", "config", "the router has no external gateway", "set the router's external gateway")
-}
-func noLocalAddress() vpn.Reason {
-	return reason("no_local_address", "ours", "config", "the router's external gateway has no address of the peer's IP version",
-		"give the external network a subnet of that IP version")
-}
-func charonDied() vpn.Reason {
-	return reason("charon_died", "ours", "local", "the IKE daemon of this router ended; it is being restarted", "")
-}
-func lost() vpn.Reason {
-	return reason("sa_lost", "unknown", "liveness", "the tunnel's SA ended and charon gave no reason", "")
-}
-func gatewayFailed(err error) vpn.Reason {
-	hint := ""
-	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
-		hint = h.Hint()
-	}
-	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), hint)
-}
-
-// stamp gives a reason its times: FirstSeen stays while the code does.
-func stamp(r vpn.Reason, before *vpn.Reason, now time.Time) *vpn.Reason {
-	r.LastSeen = now.UTC().Format(apiTime)
-	r.FirstSeen = r.LastSeen
-	if before != nil && before.Code == r.Code {
-		r.FirstSeen = before.FirstSeen
-	}
-	return &r
+	return finding{generic: true, Reason: peerUnreachable()}
 }

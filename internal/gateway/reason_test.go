@@ -64,7 +64,7 @@ func TestClassify(t *testing.T) {
 func TestHistory(t *testing.T) {
 	h := newHistory()
 	line := func(sa, msg string) peer {
-		return h.note(vici.NewMessage().Set("ikesa-uniqueid", sa).Set("msg", msg))
+		return h.note(vici.NewMessage().Set("ikesa-uniqueid", sa).Set("msg", msg), time.Time{})
 	}
 	if p := line("", "no IKE config found for 192.0.2.1...192.0.2.2, sending NO_PROPOSAL_CHOSEN"); p.address != addrs("192.0.2.2")[0] {
 		t.Errorf("no IKE config: %+v", p)
@@ -72,7 +72,7 @@ func TestHistory(t *testing.T) {
 	line("7", "192.0.2.2 is initiating an IKE_SA")
 	line("7", "looking for peer configs matching 192.0.2.1[west]...192.0.2.2[east.example.com]")
 	line("8", "received packet: from 2001:db8::9[4500] to 2001:db8::1[4500] (80 bytes)")
-	if p := line("7", "no matching peer config found"); p != (peer{addrs("192.0.2.2")[0], "west", "east.example.com"}) {
+	if p := line("7", "no matching peer config found"); p != (peer{address: addrs("192.0.2.2")[0], ours: "west", theirs: "east.example.com"}) {
 		t.Errorf("SA 7: %+v", p)
 	}
 	if p := line("8", "anything"); p.address != addrs("2001:db8::9")[0] {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"culvert/internal/vici"
 	"culvert/internal/vpn"
 )
 
@@ -236,76 +235,3 @@ func (r *router) endQuiet(now time.Time) (again time.Time) {
 	}
 	return again
 }
-
-// noteLog takes in one line of charon's log.
-func (r *router) noteLog(h *history, event vici.Event) {
-	line := event.Message
-	msg := line.Get("msg")
-	peer := h.note(line)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if strings.Contains(msg, "Network is unreachable") {
-		r.unroutable(event.Time)
-		return
-	}
-	named := r.conns[line.Get("ikesa-name")]
-	in := circumstances{}
-	if named != nil {
-		in = circumstances{established: named.established, up: named.state == vpn.StateUp}
-	}
-	f, ok := classify(msg, in)
-	if !ok {
-		return
-	}
-	if f.Code == identityMismatch.Code && peer.theirs != "" {
-		f.Summary = "the peer calls itself " + quoted(peer.theirs) + " and expects us to be " + quoted(peer.ours) + ": no connection here has these identities"
-	}
-	for _, c := range r.concerned(named, peer) {
-		r.noteFinding(c, f, event.Time)
-	}
-	r.publish(false)
-}
-
-// concerned answers the connections that a line is about: the one it names, else those with the peer's address that
-// are not up.
-func (r *router) concerned(named *connection, p peer) []*connection {
-	if named != nil {
-		return []*connection{named}
-	}
-	var out []*connection
-	for _, c := range r.conns {
-		if p.address.IsValid() && parseAddr(c.spec.PeerAddress) == p.address && c.state == vpn.StateDown {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func (r *router) noteFinding(c *connection, f finding, now time.Time) {
-	if f.Code == "peer_unreachable" && !c.try.started.IsZero() && r.unreachable.After(c.try.started) {
-		f.Reason = noRoute()
-	}
-	c.note(f, now)
-	if c.try.inFlight() && !f.brief && (c.state != vpn.StateUp || c.renewing && f.refuses()) {
-		c.failed(now, jitter())
-		r.poke()
-	}
-}
-
-// unroutable notes that the kernel knew no route for a packet of charon's. The line names no connection: while only
-// one is being initiated it is that one's, otherwise it is remembered until charon gives up.
-func (r *router) unroutable(now time.Time) {
-	r.unreachable = now
-	var flying []*connection
-	for _, c := range r.conns {
-		if c.try.inFlight() {
-			flying = append(flying, c)
-		}
-	}
-	if len(flying) == 1 {
-		flying[0].note(finding{Reason: noRoute()}, now)
-		r.publish(false)
-	}
-}
-
-func quoted(s string) string { return "'" + s + "'" }

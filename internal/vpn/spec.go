@@ -63,7 +63,8 @@ type ConnectionSpec struct {
 
 // IKESpec is an IKE policy in the API's own words (api-contract section 3).
 type IKESpec struct {
-	Version    string `json:"version"` // v1, v2
+	Policy     string `json:"policy,omitempty"` // its id, for people
+	Version    string `json:"version"`          // v1, v2
 	Aggressive bool   `json:"aggressive,omitempty"`
 	Encryption string `json:"encryption"`
 	Auth       string `json:"auth"`
@@ -73,7 +74,8 @@ type IKESpec struct {
 
 // ESPSpec is an IPsec policy in the API's own words (api-contract section 4).
 type ESPSpec struct {
-	Protocol   string `json:"protocol"` // esp, ah
+	Policy     string `json:"policy,omitempty"` // its id, for people
+	Protocol   string `json:"protocol"`         // esp, ah
 	Encryption string `json:"encryption"`
 	Auth       string `json:"auth"`
 	PFS        string `json:"pfs"`      // disable: no PFS

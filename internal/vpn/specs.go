@@ -146,9 +146,9 @@ func connectionSpec(known *lookups, c *Connection, v *VPNService, r *Router) (ou
 		ID: c.ID, Service: v.ID, AdminStateUp: c.AdminStateUp && v.AdminStateUp,
 		LocalAddress: outer(v, r, c.PeerAddress), PeerAddress: c.PeerAddress, LocalID: localID(c, v, r), PeerID: c.PeerID, PSK: c.PSK,
 		Local: sel.local, Peer: sel.peer, Initiate: c.Initiator == "bi-directional", MTU: int(c.MTU),
-		IKE: IKESpec{Version: ike.IKEVersion, Aggressive: ike.Phase1NegotiationMode == "aggressive", Encryption: ike.EncryptionAlgorithm,
+		IKE: IKESpec{Policy: ike.ID, Version: ike.IKEVersion, Aggressive: ike.Phase1NegotiationMode == "aggressive", Encryption: ike.EncryptionAlgorithm,
 			Auth: ike.AuthAlgorithm, Group: ike.PFS, Lifetime: ike.Lifetime.Value.N},
-		ESP: ESPSpec{Protocol: esp.TransformProtocol, Encryption: esp.EncryptionAlgorithm, Auth: esp.AuthAlgorithm, PFS: esp.PFS,
+		ESP: ESPSpec{Policy: esp.ID, Protocol: esp.TransformProtocol, Encryption: esp.EncryptionAlgorithm, Auth: esp.AuthAlgorithm, PFS: esp.PFS,
 			Lifetime: esp.Lifetime.Value.N},
 		DPD: DPDSpec{Action: c.DPD.Action, Interval: c.DPD.Interval.N, Timeout: c.DPD.Timeout.N},
 	}

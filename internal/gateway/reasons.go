@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"culvert/internal/vpn"
+)
+
+const apiTime = "2006-01-02 15:04:05.000000"
+
+// Reasons that come from our own knowledge.
+func noRoute() vpn.Reason {
+	return reason("no_route", "ours", "ike_init", "this gateway has no route to the peer", "check the router's external gateway and peer_address")
+}
+
+func peerDead() vpn.Reason {
+	return reason(livenessLost, "path", "liveness", "the peer does not answer any more (dead peer detection)", "check the peer and the path to it")
+}
+
+func peerUnreachable() vpn.Reason {
+	return reason("peer_unreachable", "path", "ike_init", "the peer does not answer: no IKE daemon there, or UDP 500 and 4500 are blocked on the way",
+		"check peer_address, the peer, and that UDP 500 and 4500 pass")
+}
+
+func connecting() vpn.Reason {
+	return reason("connecting", "unknown", "ike_init", "the tunnel is being set up", "")
+}
+func notInitiated() vpn.Reason {
+	return reason("not_initiated", "theirs", "ike_init", "the connection only answers, and the peer has not come yet",
+		"start the tunnel at the peer, or set initiator to bi-directional")
+}
+func adminDown() vpn.Reason {
+	return reason("admin_down", "ours", "config", "admin_state_up is false on the connection or its VPN service", "set admin_state_up to true on both")
+}
+func noGateway() vpn.Reason {
+	return reason("router_without_gateway", "ours", "config", "the router has no external gateway", "set external_gateway_info of the router")
+}
+func noLocalAddress() vpn.Reason {
+	return reason("no_local_address", "ours", "config", "the router's external gateway has no address of the peer's IP version",
+		"give the external network a subnet of that IP version")
+}
+func charonDied() vpn.Reason {
+	return reason("charon_died", "ours", "local", "the IKE daemon of this router ended; it is being restarted", "")
+}
+func lost() vpn.Reason {
+	return reason("sa_lost", "unknown", "liveness", "the tunnel's SA ended and charon gave no reason", "")
+}
+func gatewayFailed(err error) vpn.Reason {
+	hint := ""
+	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
+		hint = h.Hint()
+	}
+	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), hint)
+}
+
+// stamp gives a reason its times: FirstSeen stays while the code does.
+func stamp(r vpn.Reason, before *vpn.Reason, now time.Time) *vpn.Reason {
+	r.LastSeen = now.UTC().Format(apiTime)
+	r.FirstSeen = r.LastSeen
+	if before != nil && before.Code == r.Code {
+		r.FirstSeen = before.FirstSeen
+	}
+	return &r
+}
