@@ -46,11 +46,11 @@ type column struct {
 // newBuilder makes the conditions of q except for its marker.
 func newBuilder(q resource.Query) (*builder, error) {
 	b := &builder{reverse: q.Reverse, nothing: !plain(q.Kind) || !plain(q.ProjectID)}
-	b.scope = "kind = " + b.arg(q.Kind)
+	b.scope = "kind = " + b.text(q.Kind)
 	if q.ProjectID != "" && q.WithShared {
-		b.scope += " AND (project_id = " + b.arg(q.ProjectID) + " OR shared)"
+		b.scope += " AND (project_id = " + b.text(q.ProjectID) + " OR shared)"
 	} else if q.ProjectID != "" {
-		b.scope += " AND project_id = " + b.arg(q.ProjectID)
+		b.scope += " AND project_id = " + b.text(q.ProjectID)
 	}
 	if err := b.order(q.Order); err != nil {
 		return nil, err
@@ -70,6 +70,18 @@ func newBuilder(q resource.Query) (*builder, error) {
 func (b *builder) arg(v any) string {
 	b.args = append(b.args, v)
 	return "$" + strconv.Itoa(len(b.args))
+}
+
+// text binds v for a comparison with a column. It is no bare placeholder: SQLite plans a comparison of a column with one by
+// its value, and so would prepare the whole statement again for every other value, which costs more than most queries.
+func (b *builder) text(v any) string { return "(" + b.arg(v) + " || '')" }
+
+// bind binds a filter's value: numbers like texts (see text).
+func (b *builder) bind(c column, v any) string {
+	if c.typ == resource.Text {
+		return b.text(v)
+	}
+	return "(" + b.arg(v) + " + CAST(0 AS bigint))"
 }
 
 // order sets the sort keys.
@@ -103,7 +115,7 @@ func (b *builder) in(f resource.Filter) error {
 	for _, text := range f.Values {
 		if v, ok := c.value(text); ok && !seen[v] {
 			seen[v] = true
-			values = append(values, b.arg(v))
+			values = append(values, b.bind(c, v))
 		}
 	}
 	switch {
@@ -135,7 +147,7 @@ func (b *builder) marker(q resource.Query) (string, []any) {
 		}
 		sql.WriteString("CAST(" + k.expr + " AS text)")
 	}
-	sql.WriteString(" FROM resources WHERE " + b.scope + " AND id = $" + strconv.Itoa(n+1))
+	sql.WriteString(" FROM resources WHERE " + b.scope + " AND id = ($" + strconv.Itoa(n+1) + " || '')")
 	return sql.String(), append(b.args[:n:n], q.Marker)
 }
 

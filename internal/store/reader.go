@@ -52,7 +52,7 @@ func (r *reader) number(ctx context.Context, point bool, sql string, args []any)
 
 // Get returns one row, ErrNotFound if this kind has none with this id. The bytes of it are the caller's.
 func (r *reader) Get(ctx context.Context, kind, id string) (row resource.Row, err error) {
-	const sql = "SELECT " + rowColumns + " FROM resources WHERE id = $1 AND kind = $2"
+	const sql = "SELECT " + rowColumns + " FROM resources WHERE id = ($1 || '') AND kind = ($2 || '')" // as builder.text says
 	found := false
 	if plain(id) && plain(kind) {
 		err = r.query(ctx, true, sql, []any{id, kind}, func(cols [][]byte) error {
@@ -121,7 +121,7 @@ func (r *reader) Count(ctx context.Context, q resource.Query) (int64, error) {
 
 // Users names the rows that refer to id, ordered by kind and id.
 func (r *reader) Users(ctx context.Context, id string) (users []resource.Ref, err error) {
-	const sql = "SELECT kind, id FROM refs JOIN resources ON id = src WHERE dst = $1 ORDER BY kind, id"
+	const sql = "SELECT kind, id FROM refs JOIN resources ON id = src WHERE dst = ($1 || '') ORDER BY kind, id"
 	if !plain(id) {
 		return nil, nil
 	}

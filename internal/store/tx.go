@@ -81,7 +81,7 @@ func (t *tx) Insert(ctx context.Context, r resource.Row) error {
 // Update replaces a row, and its references unless they are nil.
 func (t *tx) Update(ctx context.Context, r resource.Row) error {
 	const sql = "UPDATE resources SET project_id = $3, shared = $4, rev = $5, intent = $6, uniq = $7, doc = $8, sealed = $9" +
-		" WHERE id = $1 AND kind = $2"
+		" WHERE id = ($1 || '') AND kind = ($2 || '')"
 	return t.write("updating", r.Kind, r.ID, func() error {
 		if err := check(r); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (t *tx) Update(ctx context.Context, r resource.Row) error {
 		if r.Refs == nil {
 			return nil
 		}
-		if _, err := t.exec(ctx, "DELETE FROM refs WHERE src = $1", r.ID); err != nil {
+		if _, err := t.exec(ctx, "DELETE FROM refs WHERE src = ($1 || '')", r.ID); err != nil {
 			return err
 		}
 		return t.refer(ctx, r)
@@ -110,7 +110,7 @@ func (t *tx) Delete(ctx context.Context, kind, id string) error {
 		if !plain(kind) || !plain(id) {
 			return resource.ErrNotFound
 		}
-		n, err := t.exec(ctx, "DELETE FROM resources WHERE id = $1 AND kind = $2", id, kind)
+		n, err := t.exec(ctx, "DELETE FROM resources WHERE id = ($1 || '') AND kind = ($2 || '')", id, kind)
 		if err != nil {
 			return t.meaning(err, resource.ErrInUse)
 		}
