@@ -24,6 +24,12 @@ type Gateway interface {
 	// Reports are read until the channel is closed or Run ends. Every Spec that was made true is to be reported, also one
 	// that changed nothing: the server waits for its revision. A Set that fails is reported by the Agent.
 	Reports() <-chan vpn.Report
+	// Events are the oldest of what the gateway saw happen and was not told to forget yet, at most so many. What is noted
+	// before a report is given out is among them when it is. Noted has an element when there may be some.
+	Events(most int) (events []vpn.Seen, upTo int64)
+	Noted() <-chan struct{}
+	// Forget says that the server has the events up to this one.
+	Forget(upTo int64)
 	// Routers are those of which anything is on the machine.
 	Routers() ([]string, error)
 }
@@ -39,8 +45,8 @@ type Line struct {
 type Server interface {
 	// Watch calls each for every line, in their order, until an error of its own or of each, which it returns.
 	Watch(ctx context.Context, after int64, each func(Line) error) error
-	// Report returns when the server has stored the reports. ErrRejected says that it never will.
-	Report(ctx context.Context, reports []vpn.Report) error
+	// Report returns when the server has stored the batch. ErrRejected says that it never will.
+	Report(ctx context.Context, b vpn.Batch) error
 }
 
 // ErrRejected is a report that the server does not understand: sending it again is of no use.

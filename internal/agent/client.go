@@ -105,8 +105,8 @@ func because(ctx context.Context, err error) error {
 }
 
 // Report sends what was seen.
-func (c *Client) Report(ctx context.Context, reports []vpn.Report) error {
-	body, err := json.Marshal(reports)
+func (c *Client) Report(ctx context.Context, b vpn.Batch) error {
+	body, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("encode reports: %w", err)
 	}

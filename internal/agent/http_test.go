@@ -330,7 +330,7 @@ func TestWrongToken(t *testing.T) {
 	if !errors.Is(err, agent.ErrToken) || strings.Contains(err.Error(), "wrong-token-text") {
 		t.Errorf("watch: %v", err)
 	}
-	err = c.Report(t.Context(), []vpn.Report{{Router: "a"}})
+	err = c.Report(t.Context(), vpn.Batch{Reports: []vpn.Report{{Router: "a"}}})
 	if err == nil || errors.Is(err, agent.ErrRejected) || len(w.board.of("a")) > 0 {
 		t.Errorf("report: %v", err)
 	}

@@ -22,11 +22,14 @@ type machine struct {
 	hold    map[string]chan struct{}
 	inside  map[string]bool
 	broken  error // a rule of the contract that the agent broke
+	seen    []vpn.Seen
+	told    int64 // events that the agent told it to forget
+	noted   chan struct{}
 }
 
 func newMachine() *machine {
 	return &machine{reports: make(chan vpn.Report, 100), specs: map[string]vpn.Spec{}, fail: map[string]int{},
-		hold: map[string]chan struct{}{}, inside: map[string]bool{}}
+		hold: map[string]chan struct{}{}, inside: map[string]bool{}, noted: make(chan struct{}, 1)}
 }
 
 func (m *machine) enter(ctx context.Context, call, router string) error {
@@ -93,6 +96,37 @@ func (m *machine) Remove(ctx context.Context, router string) error {
 
 func (m *machine) Reports() <-chan vpn.Report { return m.reports }
 
+// happen notes events.
+func (m *machine) happen(ids ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		m.seen = append(m.seen, vpn.Seen{Event: vpn.Event{ID: id}})
+	}
+	select {
+	case m.noted <- struct{}{}:
+	default:
+	}
+}
+
+func (m *machine) Events(most int) ([]vpn.Seen, int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(most, len(m.seen))
+	return slices.Clone(m.seen[:n]), m.told + int64(n)
+}
+
+func (m *machine) Noted() <-chan struct{} { return m.noted }
+
+func (m *machine) Forget(upTo int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if upTo <= m.told {
+		return
+	}
+	m.seen, m.told = m.seen[upTo-m.told:], upTo
+}
+
 func (m *machine) Routers() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,6 +157,7 @@ type board struct {
 	specs    map[string]vpn.Spec
 	changed  chan struct{}
 	reports  []vpn.Report
+	events   []vpn.Seen
 	attached int
 }
 
@@ -170,10 +205,11 @@ func (b *board) Changed(rev int64) <-chan struct{} {
 	return b.changed
 }
 
-func (b *board) Report(_ context.Context, reports []vpn.Report) error {
+func (b *board) Report(_ context.Context, batch vpn.Batch) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reports = append(b.reports, reports...)
+	b.reports = append(b.reports, batch.Reports...)
+	b.events = append(b.events, batch.Events...)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"culvert/internal/vpn"
 )
@@ -162,31 +163,76 @@ func (a *Agent) collect(ctx context.Context) {
 	}
 }
 
-// send empties the queue whenever there is something in it.
+// eventDelay is how long an event waits for others and for a report to go with, so that a tunnel that comes up is one change
+// in the server's store and not three.
+const eventDelay = 250 * time.Millisecond
+
+// maxEvents bounds the events of one call.
+const maxEvents = 1000
+
+// parcel is one call of Server.Report, and how far the queues are empty after it.
+type parcel struct {
+	vpn.Batch
+	reports, events int64
+}
+
+// pack waits until there is something to tell: a report goes at once, with all events so far; an event alone a little
+// later. False is the end of ctx. more says that events may be left from the last time.
+func (a *Agent) pack(ctx context.Context, more bool) (p parcel, ok bool) {
+	var due <-chan time.Time
+	for ctx.Err() == nil {
+		if p.Reports, p.reports = a.reports.batch(); len(p.Reports) > 0 || more {
+			p.Events, p.events = a.Gateway.Events(maxEvents)
+		}
+		if len(p.Reports)+len(p.Events) > 0 {
+			return p, true
+		}
+		more = false
+		select {
+		case <-ctx.Done():
+		case <-a.reports.wake:
+		case <-a.Gateway.Noted():
+			if due == nil {
+				due = time.After(eventDelay)
+			}
+		case <-due:
+			due, more = nil, true
+		}
+	}
+	return p, false
+}
+
+// done forgets what the server has, or never will have.
+func (a *Agent) done(p parcel) {
+	a.reports.done(p.reports)
+	if len(p.Events) > 0 {
+		a.Gateway.Forget(p.events)
+	}
+}
+
+// send empties the queues whenever there is something in them.
 func (a *Agent) send(ctx context.Context) {
 	wait := backoff{Pace: a.Reconnect}
 	last := "" // failure, since the last success
-	for ctx.Err() == nil {
-		reports, upTo := a.reports.batch()
-		if len(reports) == 0 {
-			select {
-			case <-ctx.Done():
-			case <-a.reports.wake:
-			}
-			continue
+	more := true
+	for {
+		p, ok := a.pack(ctx, more)
+		if !ok {
+			return
 		}
-		err := a.Server.Report(ctx, reports)
+		err := a.Server.Report(ctx, p.Batch)
 		if err == nil || errors.Is(err, ErrRejected) {
-			a.reports.done(upTo)
+			a.done(p)
 			wait.reset()
 		}
+		more = err != nil || len(p.Events) == maxEvents
 		if err == nil {
 			last = ""
 		}
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		a.Log.Log(ctx, level(err, last), "reports were not taken", "reports", len(reports), "error", err)
+		a.Log.Log(ctx, level(err, last), "reports were not taken", "reports", len(p.Reports), "events", len(p.Events), "error", err)
 		last = err.Error()
 		if !errors.Is(err, ErrRejected) {
 			pause(ctx, wait.next(), a.reports.notify)

@@ -29,7 +29,7 @@ func (d *deaf) Watch(_ context.Context, _ int64, each func(agent.Line) error) er
 	return errors.New("broken")
 }
 
-func (d *deaf) Report(context.Context, []vpn.Report) error {
+func (d *deaf) Report(context.Context, vpn.Batch) error {
 	d.reports = append(d.reports, time.Now())
 	return errors.New("broken")
 }

@@ -22,7 +22,7 @@ type Gateways interface {
 	Specs(ctx context.Context, after int64) (specs []vpn.Spec, rev int64, err error)
 	// Changed returns a channel that is closed as soon as there may be something after rev.
 	Changed(rev int64) <-chan struct{}
-	Report(ctx context.Context, reports []vpn.Report) error
+	Report(ctx context.Context, b vpn.Batch) error
 	// Attach says that an agent's watch is open, until detach is called.
 	Attach() (detach func())
 }
@@ -158,12 +158,12 @@ func (s *server) reports(c *call) error {
 	if err != nil {
 		return err
 	}
-	var list []vpn.Report
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return resource.Errorf(http.StatusBadRequest, "MalformedRequestBody", "The body must be a JSON list of reports.")
+	var b vpn.Batch
+	if err := json.Unmarshal(raw, &b); err != nil && json.Unmarshal(raw, &b.Reports) != nil { // or a list of reports alone
+		return resource.Errorf(http.StatusBadRequest, "MalformedRequestBody", "The body must be a JSON object with reports and events, or a list of reports.")
 	}
-	if err := s.Gateways.Report(c, list); err != nil {
-		return fmt.Errorf("%d reports: %w", len(list), err)
+	if err := s.Gateways.Report(c, b); err != nil {
+		return fmt.Errorf("%d reports, %d events: %w", len(b.Reports), len(b.Events), err)
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil

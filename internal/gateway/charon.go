@@ -92,6 +92,7 @@ func charonConf(f folder, dataplane string) string {
 // charon is a running daemon, ours or one that an earlier process of ours started.
 type charon struct {
 	pid  int
+	how  string        // it ended; may be read once gone is closed
 	gone chan struct{} // closed when our child has been reaped; nil for an adopted one
 }
 
@@ -150,11 +151,11 @@ func startCharon(path string, f folder, ns *namespace, dataplane string, log *sl
 	c := &charon{pid: cmd.Process.Pid, gone: make(chan struct{})}
 	go func() {
 		defer close(c.gone)
-		state := "exit 0"
+		c.how = "exit status 0"
 		if err := cmd.Wait(); err != nil {
-			state = err.Error()
+			c.how = err.Error()
 		}
-		log.Debug("charon ended", "pid", c.pid, "state", state)
+		log.Debug("charon ended", "pid", c.pid, "state", c.how)
 	}()
 	if err := writeFile(f.pidFile(), []byte(strconv.Itoa(c.pid)+"\n")); err != nil {
 		return nil, errors.Join(fmt.Errorf("start charon: %w", err), c.kill(f))

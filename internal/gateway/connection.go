@@ -22,7 +22,10 @@ type connection struct {
 	parked      bool          // lost, and the dpd action says not to initiate again
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
-	quiet       time.Time // until then its being set up is no news; zero: no longer
+	adopted     bool                 // it may have been before this process
+	told        told                 // what its timeline has
+	said        map[string]time.Time // the reasons that its timeline has, since it was up or changed
+	quiet       time.Time            // until then its being set up is no news; zero: no longer
 	renewal
 
 	cause   finding // the last finding, and when

@@ -43,6 +43,7 @@ type Gateway struct {
 	host    *netlink.Handle
 	links   sync.Mutex // bridges are shared between routers
 	reports *publisher
+	journal *journal
 	names   *names
 	written atomic.Int64 // VICI writes of sessions that ended
 	running sync.WaitGroup
@@ -79,11 +80,15 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	events, err := openJournal(filepath.Join(cfg.RunDir, "events"), log)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: netlink: %w", err)
 	}
-	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), routers: map[string]*router{}}
+	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), journal: events, routers: map[string]*router{}}
 	g.closed, g.close = context.WithCancel(context.Background())
 	g.names = newNames(g.now)
 	g.running.Add(2)
@@ -166,6 +171,9 @@ func (g *Gateway) removeOne(ctx context.Context, r *router) error {
 		return errRemoved
 	}
 	err := r.remove(ctx)
+	if left, e := g.Routers(); e == nil && len(left) == 0 {
+		g.journal.clear()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.routers, r.id) // also after an error: the next call starts from what is there
@@ -235,5 +243,5 @@ func (g *Gateway) Close() error {
 	g.running.Wait()
 	close(g.reports.stop)
 	g.host.Close()
-	return nil
+	return g.journal.close()
 }

@@ -36,6 +36,8 @@ type router struct {
 	last        vpn.Report // as posted, without LastSeen
 	owed        bool       // a report is due even if it says the same
 	restarts    []string   // connections to be set up anew, by dpd action restart-by-peer
+	died        bool       // charon, by itself, and none has been started since
+	ended       string     // how, where that is known
 	unreachable time.Time  // charon said that a packet could not be sent for want of a route
 }
 
@@ -126,7 +128,8 @@ func (r *router) pickPlane() error {
 		}
 		return nil
 	}
-	r.charon, r.plane = nil, r.g.plane
+	r.buried()
+	r.plane = r.g.plane
 	return nil
 }
 
@@ -201,6 +204,7 @@ func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh 
 		return nil, false, errors.Join(errors.New("the gateway is closing"), s.conn.Close())
 	}
 	r.session = s
+	r.noteStarted()
 	r.g.running.Add(1)
 	go func() {
 		defer r.g.running.Done()
@@ -219,6 +223,7 @@ func (r *router) sessionEnded(s *session) {
 	if r.closing || r.session != s {
 		return
 	}
+	r.died, r.ended = true, ""
 	r.session, r.ready, r.failure = nil, false, stamp(charonDied(), nil, r.g.now())
 	for _, c := range r.conns {
 		if c.loaded {
@@ -258,13 +263,23 @@ func (r *router) tryRecover() (done bool) {
 		return true
 	}
 	if r.charon != nil && !r.charon.alive(r.dir) {
-		r.charon = nil
+		r.buried()
 	}
 	err := r.apply(r.g.closed, spec)
 	if err != nil {
 		r.g.log.Error("bring charon back", "router", r.id, "err", err)
 	}
 	return err == nil
+}
+
+// buried forgets a charon that does not live, and remembers how it ended where it was our child. It needs op.
+func (r *router) buried() {
+	if r.charon != nil && r.charon.gone != nil {
+		r.mu.Lock()
+		r.ended = r.charon.how
+		r.mu.Unlock()
+	}
+	r.charon = nil
 }
 
 // letGo ends the session and leaves charon and its tunnels alone.

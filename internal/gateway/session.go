@@ -35,7 +35,7 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
 	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{}, ended: make(chan struct{})}
-	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "log"); err != nil {
+	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "ike-rekey", "child-rekey", "log"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	if s.loaded, err = s.whatIsLoaded(ctx); err != nil {
@@ -242,6 +242,10 @@ func (s *session) handle(event vici.Event) {
 		s.silence.note(event.Message, event.Time)
 		s.r.noteLog(s.history, event)
 		return
+	}
+	s.r.noteSAs(event)
+	if event.Name == "ike-rekey" || event.Name == "child-rekey" {
+		return // the SA that takes over is up
 	}
 	up := event.Message.Get("up") == "yes"
 	for name := range event.Message.Sections() {

@@ -51,7 +51,7 @@ func (r *router) plan(spec vpn.Spec, l *loaded) []*connConfig {
 	for i, cs := range list {
 		c := old[cs.ID]
 		if c == nil {
-			c = &connection{peer: l.Peers[cs.ID]}
+			c = &connection{peer: l.Peers[cs.ID], adopted: r.spec.Router == ""}
 		}
 		r.conns[cs.ID] = c
 		c.parked = c.parked && c.spec.DPD == cs.DPD

@@ -54,6 +54,7 @@ func (r *router) publish(force bool) {
 	if r.spec.Router == "" {
 		return
 	}
+	r.noteStates()
 	report := r.report()
 	bare := r.report()
 	forget(bare.Reason)

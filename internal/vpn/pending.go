@@ -111,7 +111,11 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 			}
 			return givenUp[VPNService](op, w.kind, id, w.intent, status, why, seen)
 		}
-		return givenUp[Connection](op, w.kind, id, w.intent, status, why, seen)
+		before := len(*seen)
+		if err := givenUp[Connection](op, w.kind, id, w.intent, status, why, seen); err != nil {
+			return err
+		}
+		return s.noteFound(op, seen, before, why)
 	})
 }
 

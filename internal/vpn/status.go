@@ -22,11 +22,14 @@ const (
 	PendingUpdate = "PENDING_UPDATE"
 )
 
-// Report writes what a gateway saw into the statuses, where it is news: a report on an older revision than the row's intent
-// says nothing of it.
-func (s *Service) Report(ctx context.Context, reports []Report) error {
+// Report writes what a gateway saw into the timelines and the statuses, where it is news: a report on an older revision than
+// the row's intent says nothing of it.
+func (s *Service) Report(ctx context.Context, b Batch) error {
 	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
-		for _, r := range reports {
+		if err := s.noteSeen(op, b.Events); err != nil {
+			return err
+		}
+		for _, r := range b.Reports {
 			if err := s.report(op, r, seen); err != nil {
 				return fmt.Errorf("report on router %s: %w", r.Router, err)
 			}
@@ -81,17 +84,23 @@ func (r *Reason) clean() *Reason {
 	}
 	out := *r
 	for _, text := range []*string{&out.Code, &out.Side, &out.Phase, &out.Summary, &out.Ours, &out.Theirs, &out.Hint, &out.FirstSeen, &out.LastSeen} {
-		*text = strings.Map(func(c rune) rune {
-			if unicode.IsControl(c) {
-				return unicode.ReplacementChar
-			}
-			return c
-		}, *text)
-		if c := []rune(*text); len(c) > maxReason {
-			*text = string(c[:maxReason]) + "…"
-		}
+		*text = cleanText(*text)
 	}
 	return &out
+}
+
+// cleanText bounds a text, and takes control characters out.
+func cleanText(text string) string {
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, text)
+	if c := []rune(text); len(c) > maxReason {
+		text = string(c[:maxReason]) + "…"
+	}
+	return text
 }
 
 // confirmRemoval forgets a router whose VPN the gateway has taken away (api-contract D9).

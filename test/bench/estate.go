@@ -127,7 +127,7 @@ func (c *culvert) reportUp(ctx context.Context) error {
 	if !errors.Is(err, errSynced) {
 		return err
 	}
-	return gateway.Report(ctx, reports)
+	return gateway.Report(ctx, vpn.Batch{Reports: reports})
 }
 
 func allUp(s *vpn.Spec) vpn.Report {

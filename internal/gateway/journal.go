@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"culvert/internal/vpn"
+)
+
+// journal keeps what happened, in order, until the server has it. Unlike reports, of which only the newest counts, nothing is
+// left out, but for the oldest when there are too many. It is a file, so that what was seen before this process is killed is
+// told by the next one. Its methods may be called from several goroutines.
+type journal struct {
+	log   *slog.Logger
+	path  string
+	noted chan struct{} // one slot
+
+	mu      sync.Mutex
+	queue   []vpn.Seen
+	first   int64 // number of the queue's first event
+	last    time.Time
+	dropped int
+	file    *os.File // nil until there is something to write
+	lines   int      // in the file
+}
+
+const (
+	maxJournal = 10_000 // events
+	maxLines   = 3 * maxJournal
+)
+
+// openJournal reads what an earlier process left. A line that it did not finish is not there.
+func openJournal(path string, log *slog.Logger) (*journal, error) {
+	j := &journal{log: log, path: path, noted: make(chan struct{}, 1)}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		var e vpn.Seen
+		if json.Unmarshal(lines.Bytes(), &e) == nil {
+			j.add(e)
+		}
+	}
+	if len(text) > 0 {
+		j.rewrite()
+		j.wake()
+	}
+	return j, nil
+}
+
+// note adds an event. It makes times different and growing, so that sorting by time keeps the order.
+func (j *journal) note(e vpn.Seen, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if at = at.Truncate(time.Microsecond); !at.After(j.last) && j.last.Sub(at) < time.Second {
+		at = j.last.Add(time.Microsecond)
+	}
+	j.last = at
+	e.CreatedAt, e.ID = at.UTC().Format(apiTime), uuid.NewString()
+	j.add(e)
+	j.append(e)
+	j.wake()
+}
+
+// add needs mu.
+func (j *journal) add(e vpn.Seen) {
+	if len(j.queue) >= maxJournal {
+		j.queue = j.queue[1:]
+		j.first++
+		j.dropped++
+	}
+	j.queue = append(j.queue, e)
+}
+
+// append writes the event behind the others. A full disk costs what would be told after a restart, and nothing else.
+func (j *journal) append(e vpn.Seen) {
+	if j.file == nil || j.lines >= maxLines {
+		j.rewrite()
+		return
+	}
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = j.file.Write(append(line, '\n'))
+	}
+	if err != nil {
+		j.log.Warn("an event would be lost with this process", "error", err)
+	}
+	j.lines++
+}
+
+// rewrite makes the file hold the queue.
+func (j *journal) rewrite() {
+	if j.file == nil {
+		file, err := os.OpenFile(j.path, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			j.log.Warn("events are not kept over a restart", "error", err)
+			return
+		}
+		j.file = file
+	}
+	var text bytes.Buffer
+	for _, e := range j.queue {
+		if line, err := json.Marshal(e); err == nil {
+			text.Write(append(line, '\n'))
+		}
+	}
+	_, err := j.file.Seek(0, 0)
+	if err = errors.Join(err, j.file.Truncate(0)); err == nil {
+		_, err = j.file.Write(text.Bytes())
+	}
+	if err != nil {
+		j.log.Warn("events would be told again after a restart", "error", err)
+	}
+	j.lines = len(j.queue)
+}
+
+func (j *journal) wake() {
+	select {
+	case j.noted <- struct{}{}:
+	default:
+	}
+}
+
+func (j *journal) oldest(most int) (events []vpn.Seen, upTo int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := min(most, len(j.queue))
+	return append(events, j.queue[:n]...), j.first + int64(n)
+}
+
+func (j *journal) forget(upTo int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dropped > 0 {
+		j.log.Warn("too many events while the server was away: the oldest are lost", "events", j.dropped)
+		j.dropped = 0
+	}
+	if n := min(upTo-j.first, int64(len(j.queue))); n > 0 {
+		j.queue = append([]vpn.Seen(nil), j.queue[n:]...)
+		j.first += n
+	}
+	if len(j.queue) == 0 {
+		j.remove()
+	}
+}
+
+// clear drops everything: nobody will want it.
+func (j *journal) clear() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.first += int64(len(j.queue))
+	j.queue = nil
+	j.remove()
+}
+
+// remove takes the file away until there is something to write again. It needs mu.
+func (j *journal) remove() {
+	if j.file == nil {
+		return
+	}
+	if err := errors.Join(j.file.Close(), os.Remove(j.path)); err != nil {
+		j.log.Warn("events would be told again after a restart", "error", err)
+	}
+	j.file, j.lines = nil, 0
+}
+
+// close leaves what is to be told to the next process.
+func (j *journal) close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file == nil {
+		return nil
+	}
+	return j.file.Close()
+}
+
+// Events are the oldest of what happened and is not forgotten yet, at most so many, and the number to Forget them by.
+func (g *Gateway) Events(most int) ([]vpn.Seen, int64) { return g.journal.oldest(most) }
+
+// Noted has an element when there may be events.
+func (g *Gateway) Noted() <-chan struct{} { return g.journal.noted }
+
+// Forget drops the events that the server has.
+func (g *Gateway) Forget(upTo int64) { g.journal.forget(upTo) }

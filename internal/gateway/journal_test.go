@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"culvert/internal/vpn"
+)
+
+func summaries(events []vpn.Seen) (out []string) {
+	for _, e := range events {
+		out = append(out, e.Summary)
+	}
+	return out
+}
+
+func openTestJournal(t *testing.T, path string) *journal {
+	t.Helper()
+	j, err := openJournal(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func happened(text string) vpn.Seen { return vpn.Seen{Event: vpn.Event{Summary: text}} }
+
+// What is not forgotten is told again, in order, also by the next process.
+func TestJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	j := openTestJournal(t, path)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a journal without events has a file")
+	}
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, text := range []string{"a", "b", "c"} {
+		j.note(happened(text), now)
+	}
+	got, upTo := j.oldest(2)
+	if d := cmp.Diff([]string{"a", "b"}, summaries(got)); d != "" {
+		t.Fatal(d)
+	}
+	if got[0].CreatedAt != "2026-01-02 03:04:05.000000" || got[1].CreatedAt != "2026-01-02 03:04:05.000001" || got[0].ID == got[1].ID {
+		t.Errorf("times and ids: %+v", got)
+	}
+	j.forget(upTo)
+	j.forget(upTo) // again is no work
+	j.note(happened("d"), now.Add(time.Second))
+	// Killed: the file is as it is, with half a line at its end.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"id":"half`); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := openTestJournal(t, path)
+	select {
+	case <-next.noted:
+	default:
+		t.Error("nobody is told of the events that were left")
+	}
+	again, upTo := next.oldest(9) // what was forgotten may come again, under its id
+	if d := cmp.Diff([]string{"a", "b", "c", "d"}, summaries(again)); d != "" || again[0].ID != got[0].ID {
+		t.Fatal(d)
+	}
+	next.forget(upTo)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a journal that has told everything leaves a file")
+	}
+	next.note(happened("e"), now)
+	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 1 {
+		t.Errorf("the file with one event more: %q %v", text, err)
+	}
+	if err := next.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The oldest go when there are too many, in memory and in the file.
+func TestJournalIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	j := openTestJournal(t, path)
+	for range maxLines + 5 {
+		j.note(happened("x"), time.Now())
+	}
+	got, upTo := j.oldest(maxLines)
+	if len(got) != maxJournal || upTo != maxLines+5 || j.lines > maxLines {
+		t.Errorf("%d events up to %d, %d lines", len(got), upTo, j.lines)
+	}
+	for range 10 {
+		j.note(happened("later"), time.Now())
+	}
+	j.forget(upTo) // of a call that began before
+	if left, _ := j.oldest(99); len(left) != 10 || left[0].Summary != "later" {
+		t.Errorf("left: %q", summaries(left))
+	}
+	if err := j.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection's states, as its timeline tells them.
+func TestTell(t *testing.T) {
+	now := time.Now()
+	c := &connection{}
+	step := func(looked bool, state string, why *vpn.Reason) string {
+		now = now.Add(time.Second)
+		c.state, c.reason = state, why
+		e, ok := c.tell(looked, now)
+		if !ok {
+			return ""
+		}
+		text := e.Type + " " + *e.Status
+		if e.StatusReason != nil {
+			text += " " + e.StatusReason.Code
+		}
+		if e.First {
+			text += " first"
+		}
+		return text
+	}
+	begin, psk, ts, dead := connecting(), pskMismatch.Reason, reason("ts_narrowed", "", "", "", ""), charonDied()
+	for i, s := range []struct {
+		looked bool
+		state  string
+		why    *vpn.Reason
+		want   string
+	}{
+		{true, vpn.StateDown, &begin, ""}, // of a new one: no news
+		{true, vpn.StateDown, &psk, "reason DOWN psk_mismatch"},
+		{true, vpn.StateDown, &psk, ""},
+		{true, vpn.StateDown, &dead, "reason DOWN charon_died"},
+		{true, vpn.StateDown, &psk, ""}, // by turns
+		{true, vpn.StateDown, &begin, ""},
+		{true, vpn.StateDown, &psk, "reason DOWN psk_mismatch"}, // after an edit
+		{true, vpn.StateUp, nil, "up ACTIVE"},
+		{true, vpn.StateUp, &ts, "reason ACTIVE ts_narrowed"},
+		{true, vpn.StateUp, nil, "reason ACTIVE"},
+		{true, vpn.StateDown, &begin, "down DOWN connecting"},
+		{true, vpn.StateUp, nil, "up ACTIVE"},
+		{true, vpn.StateError, &psk, "down ERROR psk_mismatch"},
+	} {
+		if got := step(s.looked, s.state, s.why); got != s.want {
+			t.Errorf("step %d: %q, want %q", i, got, s.want)
+		}
+	}
+	c = &connection{adopted: true}
+	if got := step(false, vpn.StateDown, &begin); got != "" {
+		t.Errorf("before anybody looked: %q", got)
+	}
+	if got := step(true, vpn.StateUp, nil); got != "up ACTIVE first" {
+		t.Errorf("adopted: %q", got)
+	}
+}
