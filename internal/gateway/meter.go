@@ -32,6 +32,8 @@ type meter struct {
 	waited  int            // looks in a row that made room for handshakes; the follower's own
 	running sync.WaitGroup // followers of sessions
 
+	probers map[string]*prober // of connections that are up; the follower's own
+
 	mu     sync.Mutex
 	read   bool // the file of an earlier agent
 	gauges map[string]*gauge
@@ -47,6 +49,7 @@ type gauge struct {
 	up      time.Time // as the connection said at the last look; zero: it was up before this agent
 	isUp    bool
 	warning *vpn.Reason // of one-way traffic
+	probe   *prober     // nil: none
 }
 
 func newMeter(r *router, pulse time.Duration) *meter {
@@ -65,6 +68,7 @@ func (m *meter) start(s *session) {
 func (m *meter) follow(s *session) {
 	m.load()
 	defer m.note(true)
+	defer func() { m.probe(nil) }()
 	var conn *vici.Conn
 	defer func() {
 		if conn != nil {
@@ -114,6 +118,7 @@ func (m *meter) wait() bool {
 // look measures, if a tunnel is up, and answers the VICI connection to use from now on.
 func (m *meter) look(conn *vici.Conn) *vici.Conn {
 	ups := m.r.ups()
+	m.probe(m.r.probeTargets())
 	if len(ups) == 0 {
 		m.settle(ups, nil)
 		return conn
@@ -295,6 +300,9 @@ func (g *gauge) statistics(id string) vpn.Statistics {
 		IKERekeys: g.IKERekeys, ChildRekeys: g.ChildRekeys, SAs: g.sas}
 	if s.SAs == nil {
 		s.SAs = []vpn.IKESA{}
+	}
+	if g.probe != nil {
+		s.Probe = g.probe.statistics()
 	}
 	return s
 }

@@ -41,7 +41,6 @@ func (s *site) send(to string, count int, interval time.Duration) int {
 	return got.Received
 }
 
-// rekey asks charon for new keys, over a VICI connection of the test's own.
 // salt is what the marks in names are made with.
 func (s *site) salt() marker {
 	s.t.Helper()
@@ -52,6 +51,7 @@ func (s *site) salt() marker {
 	return l.Salt
 }
 
+// rekey asks charon for new keys, over a VICI connection of the test's own.
 func (s *site) rekey(what string) {
 	s.t.Helper()
 	cfg, err := configure(testConnection("c1"), Userland, s.salt())
@@ -133,22 +133,13 @@ func TestOneWayTraffic(t *testing.T) {
 	s.set(testSpec(s.router, testConnection("c1")))
 	s.awaitUp(s.router, "c1")
 	s.answers("10.2.0.1")
-	nft := func(command string) {
-		t.Helper()
-		output(t, append([]string{"ip", "netns", "exec", s.branch.Namespace(), "nft"}, strings.Fields(command)...)...)
+	if err := s.branch.Filter(t.Context(), []string{"ip saddr 10.1.0.0/24 drop"}, nil); err != nil {
+		t.Fatal(err)
 	}
-	nft("add table inet fault")
-	nft("add chain inet fault in { type filter hook input priority 0 ; }")
-	nft("add rule inet fault in ip saddr 10.1.0.0/24 drop")
 	began := time.Now()
 	stop := make(chan int)
 	go func() { stop <- s.send("10.2.0.1", 120, 100*time.Millisecond) }()
-	up := func(code string) func(vpn.ConnectionReport) bool {
-		return func(c vpn.ConnectionReport) bool {
-			return c.State == vpn.StateUp && (code == "" && c.Reason == nil || c.Reason != nil && c.Reason.Code == code)
-		}
-	}
-	warned := s.await(s.router, "c1", "warned of", 20*time.Second, up("one_way_traffic"))
+	warned := s.await(s.router, "c1", "warned of", 20*time.Second, upWith("one_way_traffic"))
 	took := time.Since(began)
 	t.Logf("one-way traffic said after %s: %s; ours: %s; theirs: %s; hint: %s", took, warned.Reason.Summary, warned.Reason.Ours, warned.Reason.Theirs, warned.Reason.Hint)
 	if took < oneWayAfter || took > oneWayAfter+3*time.Second {
@@ -160,9 +151,11 @@ func TestOneWayTraffic(t *testing.T) {
 	if n := <-stop; n != 0 {
 		t.Fatalf("%d pings were answered", n)
 	}
-	nft("delete table inet fault")
+	if err := s.branch.Filter(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
 	s.answers("10.2.0.1")
-	s.await(s.router, "c1", "up without a reason", 5*time.Second, up(""))
+	s.await(s.router, "c1", "up without a reason", 5*time.Second, upWith(""))
 }
 
 // What was counted and how it was asked for: one list-sas a pulse while something is up, none else.

@@ -65,7 +65,8 @@ func (d *direction) alone(packets uint64, now time.Time) bool {
 
 // traffic says in which directions packets passed of late.
 func (t *tally) traffic(now time.Time) string {
-	in, out := now.Sub(t.In.Last) <= trafficWindow, now.Sub(t.Out.Last) <= trafficWindow
+	recent := func(f flow) bool { return !f.Last.IsZero() && now.Sub(f.Last) <= trafficWindow }
+	in, out := recent(t.In), recent(t.Out)
 	switch {
 	case in && out:
 		return vpn.TrafficBoth

@@ -27,6 +27,7 @@ type router struct {
 
 	mu          sync.Mutex // state, below; never held over a VICI call
 	spec        vpn.Spec
+	own         []netip.Addr // the gateway's addresses inside of the namespace
 	conns       map[string]*connection
 	ready       bool
 	failure     *vpn.Reason
@@ -156,10 +157,11 @@ func (r *router) prepare(ns *namespace, rules []guardRule, borrowed bool) (extra
 
 // setLinks makes interfaces, addresses and routes true. It answers the bridges that this router has no more use for.
 func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err error) {
-	var onLo []netip.Prefix
+	onLo := anchors(probed(spec))
 	if r.plane == Userland {
 		onLo = anchors(spec)
 	}
+	r.noteOwn(spec, onLo)
 	if spec.Namespace != "" {
 		return nil, r.setAnchors(ns, onLo)
 	}
