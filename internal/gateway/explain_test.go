@@ -11,17 +11,17 @@ import (
 	"culvert/internal/vpn"
 )
 
-// told is a router that knows connections and no charon: what its charon would say is played to it.
-type told struct {
+// explained is a router that knows connections and no charon: what its charon would say is played to it.
+type explained struct {
 	*router
 	history *history
 	now     time.Time
 }
 
-func newTold(t *testing.T, specs ...vpn.ConnectionSpec) *told {
+func newTold(t *testing.T, specs ...vpn.ConnectionSpec) *explained {
 	t.Helper()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	p := &told{history: newHistory(), now: start}
+	p := &explained{history: newHistory(), now: start}
 	p.router = newRouter(&Gateway{now: func() time.Time { return p.now }}, "r")
 	for _, spec := range specs {
 		var siblings []vpn.ConnectionSpec
@@ -42,7 +42,7 @@ func newTold(t *testing.T, specs ...vpn.ConnectionSpec) *told {
 }
 
 // up has a connection's tunnel stand.
-func (p *told) up(id string) {
+func (p *explained) up(id string) {
 	c := p.conns[id]
 	var children []childSA
 	for _, name := range c.cfg.children {
@@ -54,7 +54,7 @@ func (p *told) up(id string) {
 
 // hear plays lines as charon's file has them: "<c1|3> message" of IKE_SA 3 of connection c1, "<3> message" before charon
 // knows the connection.
-func (p *told) hear(lines string) {
+func (p *explained) hear(lines string) {
 	for _, line := range strings.Split(strings.TrimSpace(lines), "\n") {
 		m := vici.NewMessage()
 		sa, msg, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "<"), "> ")
