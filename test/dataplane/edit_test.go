@@ -77,8 +77,8 @@ var edits = []edit{
 		c.Put(client.Object{"psk": o.PSK})
 	}, true, briefly},
 	{"peer_id", func(c *sitetest.Tunnel, o *sitetest.Office) {
-		loadID(c, *o, "branch.example.net")
-		c.Put(client.Object{"peer_id": "branch.example.net"})
+		loadID(c, *o, branchID)
+		c.Put(client.Object{"peer_id": branchID})
 	}, true, briefly},
 }
 
@@ -96,6 +96,8 @@ func putGroup(c *sitetest.Tunnel, networks ...string) {
 	c.Site.T.Helper()
 	c.Site.Call("PUT", "/v2.0/vpn/endpoint-groups/"+c.PeerGroup, client.Object{"endpoint_group": client.Object{"endpoints": networks}})
 }
+
+const branchID = "branch.example.net"
 
 // loadID gives the branch another identity.
 func loadID(c *sitetest.Tunnel, o sitetest.Office, id string) {

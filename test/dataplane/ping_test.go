@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -35,4 +36,17 @@ func pair(t *testing.T, c *sitetest.Tunnel) (spis []string) {
 		return len(spis) == 2
 	})
 	return spis
+}
+
+// pingOn pings from one address to another until the test ends.
+func pingOn(t *testing.T, host *lab.Host, from, to netip.Addr, interval time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if _, err := host.Ping(ctx, from, to, 0, interval); err != nil {
+			t.Errorf("ping %s: %v", to, err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
 }
