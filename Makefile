@@ -5,7 +5,7 @@ BIN := bin/culvert
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export CGO_ENABLED = 0
 
-.PHONY: build run test test-openstack conformance bench fuzz lint deps deps-test clean
+.PHONY: build run test test-openstack test-dataplane soak conformance bench fuzz lint deps deps-test clean
 
 build: ## one static binary
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
@@ -22,6 +22,12 @@ test-openstack: deps-test ## beside a real Keystone and Neutron from Debian's pa
 	test/openstack/stack install
 	$(GO) vet -tags openstack ./test/openstack
 	$(GO) test -tags openstack -count=1 -v -timeout 15m ./test/openstack
+
+test-dataplane: deps-test ## what tunnels do: confusion matrix, attributes, leak capture, edits, kill run, peers on a real kernel; prints the tables
+	$(GO) test -count=1 -v -timeout 15m ./test/dataplane
+
+soak: deps-test ## the long versions of the same, 200 kills among them: about 20 minutes, ends after 40 at the latest
+	CULVERT_SOAK=1 $(GO) test -count=1 -v -timeout 40m ./test/dataplane
 
 conformance: deps-test ## upstream's own suites and clients, unmodified, against the binary; `make test` runs them too
 	$(GO) test -count=1 -v -timeout 10m ./test/conformance
