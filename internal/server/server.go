@@ -45,9 +45,11 @@ type Config struct {
 	Neutron string
 	// PendingDeadline ends a PENDING_* that no gateway answers; 0 is the VPN's own default.
 	PendingDeadline time.Duration
-	Now             func() time.Time // nil: time.Now
-	NewID           func() string    // nil: random UUIDs
-	Log             *slog.Logger
+	// HostGrace is how long no gateway host may watch before everything is DOWN; 0 is the VPN's own default.
+	HostGrace time.Duration
+	Now       func() time.Time // nil: time.Now
+	NewID     func() string    // nil: random UUIDs
+	Log       *slog.Logger
 }
 
 // Server is open until Close.

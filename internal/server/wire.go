@@ -2,7 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"culvert/internal/api"
 	"culvert/internal/identity"
@@ -95,6 +100,21 @@ func (s *Server) wireNeutron(ctx context.Context, c Config, out *api.Config) (er
 
 func (s *Server) wireVPN(c Config, top vpn.Topology) (err error) {
 	s.VPN, err = vpn.New(vpn.Config{Resources: s.Resources, Topology: top, Log: c.Log, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
-		MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline})
+		MaxPairs: c.MaxPairs, Quotas: c.Quotas, PendingDeadline: c.PendingDeadline,
+		HostGrace: c.HostGrace, Instance: instance(c)})
 	return err
+}
+
+// instance names this server among those on one database: a data folder is of one server. SQLite has one server alone.
+func instance(c Config) string {
+	if c.Database == "" || !strings.HasPrefix(c.Database, "postgres") {
+		return ""
+	}
+	host, _ := os.Hostname() // "" is as good where there is but one host
+	dir, err := filepath.Abs(c.Data)
+	if err != nil {
+		dir = c.Data
+	}
+	sum := sha256.Sum256([]byte(host + ":" + dir))
+	return hex.EncodeToString(sum[:8])
 }

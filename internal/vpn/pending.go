@@ -11,11 +11,16 @@ import (
 	"culvert/internal/resource"
 )
 
-// Run ends every PENDING_* that no gateway answers in time (api-contract D10), until ctx ends.
+// Run ends every PENDING_* that no gateway answers in time (api-contract D10), and every status that no gateway host
+// stands for any more, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	p := pendings{since: map[string]pending{}}
+	p, w := pendings{since: map[string]pending{}}, hostWatch{}
+	s.hosts.heard(s.Resources.Now())
 	for ctx.Err() == nil {
 		changed := s.Changed(p.rev)
+		if err := s.watchHosts(ctx, &w); err != nil && ctx.Err() == nil {
+			s.Log.Error("watch over gateway hosts", "error", err)
+		}
 		if err := s.watchPendings(ctx, &p); err != nil && ctx.Err() == nil {
 			s.Log.Error("watch over pending resources", "error", err)
 		}
@@ -97,8 +102,9 @@ func (p *pendings) note(row *resource.Row, now time.Time) error {
 // giveUp says that no gateway has answered.
 func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
-		status, why := Down, reason(op.Now, "no_gateway_host", "ours", "local", "no gateway host is connected to this server", "start an agent, or the server with --gateway=local")
-		if s.attached.Load() > 0 {
+		watched, alone := s.hosts.watched()
+		status, why := Down, noGatewayHost(op.Now, alone)
+		if watched {
 			status, why = Errored, reason(op.Now, "gateway_silent", "ours", "local", "the gateway host did not answer in time", "look at the agent's log")
 		}
 		if w.kind == KindService {

@@ -78,6 +78,10 @@ type Config struct {
 	Quotas map[string]int64
 	// PendingDeadline ends every PENDING_* that no gateway answers; default 20 s (api-contract D10).
 	PendingDeadline time.Duration
+	// HostGrace is how long no gateway host may watch before everything is DOWN for want of one; default 10 s.
+	HostGrace time.Duration
+	// Instance tells this server from others on the same database, and is the same after a restart; "": there are none.
+	Instance string
 }
 
 // Service adds the VPN's kinds to the resources, and stands between them and the gateways.
@@ -87,7 +91,7 @@ type Service struct {
 	connectionKind *resource.Kind
 	watched        atomic.Int64     // Watched
 	quotas         map[string]int64 // every limit, by kind
-	attached       atomic.Int64     // agents whose watch is open
+	hosts          hosts
 }
 
 // New adds the five kinds to c.Resources, and limits how many of them a project may have.
@@ -97,6 +101,9 @@ func New(c Config) (*Service, error) {
 	}
 	if c.PendingDeadline == 0 {
 		c.PendingDeadline = 20 * time.Second
+	}
+	if c.HostGrace == 0 {
+		c.HostGrace = 10 * time.Second
 	}
 	if c.Defaults != "secure" && c.Defaults != "neutron" {
 		return nil, fmt.Errorf("defaults %q: allowed are secure and neutron", c.Defaults)

@@ -25,6 +25,7 @@ const (
 // Report writes what a gateway saw into the timelines and the statuses, where it is news: a report on an older revision than
 // the row's intent says nothing of it.
 func (s *Service) Report(ctx context.Context, b Batch) error {
+	s.hosts.heard(s.Resources.Now())
 	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
 		if err := s.noteSeen(op, b.Events); err != nil {
 			return err
@@ -202,12 +203,6 @@ func reason(now, code, side, phase, summary, hint string) *Reason {
 func noGateway(now string) *Reason {
 	return reason(now, "router_without_gateway", "ours", "config", "the router has no external gateway",
 		"set external_gateway_info of the router")
-}
-
-// Attach notes that an agent watches; the returned function that it stopped.
-func (s *Service) Attach() (detach func()) {
-	s.attached.Add(1)
-	return func() { s.attached.Add(-1) }
 }
 
 // Changed is closed when something after rev may be visible.
