@@ -27,12 +27,35 @@ func (r *router) namespace(spec vpn.Spec) (*namespace, error) {
 	if spec.Namespace != "" {
 		return r.borrow(spec.Namespace)
 	}
+	if r.ns != nil && r.ns.current() {
+		return r.ns, nil
+	}
+	r.forgetNamespace()
 	ns, err := openNamespace(NamespaceName(r.id))
 	if errors.Is(err, os.ErrNotExist) {
 		r.settled = false
 		ns, err = createNamespace(NamespaceName(r.id))
 	}
+	if err == nil {
+		r.ns = ns
+	}
 	return ns, err
+}
+
+// leave ends the use of a namespace: one of our own stays open for the next Set, while one of the cloud's would live on,
+// with all that is in it, after the cloud has removed it.
+func (r *router) leave(ns *namespace) {
+	if ns != r.ns {
+		ns.Close()
+	}
+}
+
+// forgetNamespace closes our own namespace. What was seen in it is not known of another.
+func (r *router) forgetNamespace() {
+	if r.ns != nil {
+		r.ns.Close()
+	}
+	r.ns, r.wired = nil, nil
 }
 
 func (r *router) borrow(name string) (*namespace, error) {

@@ -241,6 +241,11 @@ func (g *Gateway) Close() error {
 		r.letGo()
 	}
 	g.running.Wait()
+	for _, r := range routers {
+		r.op.Lock()
+		r.forgetNamespace()
+		r.op.Unlock()
+	}
 	close(g.reports.stop)
 	g.host.Close()
 	return g.journal.close()

@@ -39,47 +39,73 @@ func (g guard) standing(nft *nftables.Conn, table *nftables.Table) (map[string]*
 }
 
 // set adds the rules that are missing and, where prune is set, removes those not wanted, in one atomic batch. Nothing
-// is written when nothing differs. It answers whether rules not wanted were found.
+// is written when nothing differs, and nothing is read when nobody has written since. It answers whether rules not wanted
+// were found.
 func (g guard) set(want []guardRule, prune bool) (extra bool, err error) {
-	nft, err := nftables.New(nftables.WithNetNSFd(int(g.ns.fd)), nftables.AsLasting(), nftables.WithSockOptions(roomy))
+	defer func() {
+		if err != nil {
+			g.ns.rules.close()
+		}
+	}()
+	keys, generation, err := g.ns.rules.known(g.ns)
 	if err != nil {
 		return false, fmt.Errorf("guard: %w", err)
 	}
-	defer nft.CloseLasting()
-	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
-	have, err := g.standing(nft, table)
+	nft, err := g.ns.rules.conn(g.ns)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("guard: %w", err)
 	}
-	changed := false
+	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	have := map[string]*nftables.Rule{}
+	for key := range keys {
+		have[key] = &nftables.Rule{}
+	}
+	if keys == nil || prune { // a rule is removed by its handle
+		if have, err = g.standing(nft, table); err != nil {
+			return false, err
+		}
+	}
+	keys, wrote, extra, err := g.batch(nft, table, have, want, prune)
+	if err == nil && wrote {
+		err = nft.Flush()
+	}
+	if err != nil {
+		return true, fmt.Errorf("write guard: %w", err)
+	}
+	return extra, g.ns.rules.note(g.ns, keys, generation, wrote)
+}
+
+// batch prepares what is to be written. It answers the keys of the rules that will stand then.
+func (g guard) batch(nft *nftables.Conn, table *nftables.Table, have map[string]*nftables.Rule, want []guardRule, prune bool) (
+	keys map[string]bool, wrote, extra bool, err error) {
+	keys = make(map[string]bool, len(want))
 	if len(have) == 0 {
 		addChains(nft, nft.AddTable(table))
-		changed = true
+		wrote = true
 	}
 	for _, r := range want {
+		keys[r.key] = true
 		if have[r.key] == nil {
 			nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: r.chain}, Exprs: r.exprs,
 				UserData: userdata.AppendString(nil, userdata.TypeComment, r.key)})
-			changed = true
+			wrote = true
 		}
-		delete(have, r.key)
 	}
-	for _, r := range have {
+	for key, r := range have {
+		if keys[key] {
+			continue
+		}
+		extra = true
 		if !prune {
-			break
+			keys[key] = true
+			continue
 		}
 		if err := nft.DelRule(r); err != nil {
-			return true, fmt.Errorf("guard: %w", err)
+			return nil, wrote, extra, err
 		}
-		changed = true
+		wrote = true
 	}
-	if !changed {
-		return len(have) > 0, nil
-	}
-	if err := nft.Flush(); err != nil {
-		return true, fmt.Errorf("write guard: %w", err)
-	}
-	return len(have) > 0, nil
+	return keys, wrote, extra, nil
 }
 
 func addChains(nft *nftables.Conn, table *nftables.Table) {

@@ -17,16 +17,25 @@ const netnsDir = "/run/netns" // where ip(8) looks, so that `ip netns exec` work
 // NamespaceName answers the network namespace of a router.
 func NamespaceName(router string) string { return "culvert-" + router }
 
-// namespace is an open network namespace with a netlink socket in it. Close it.
+// namespace is an open network namespace with netlink sockets in it. Close it.
 type namespace struct {
-	name string
-	fd   netns.NsHandle
-	nl   *netlink.Handle
+	name  string
+	fd    netns.NsHandle
+	nl    *netlink.Handle
+	rules ruleset // what is known of its guard
 }
 
 func (n *namespace) Close() {
+	n.rules.close()
 	n.nl.Close()
 	_ = n.fd.Close() // a descriptor of ours; nothing is buffered in it
+}
+
+// current tells whether the name still leads to this namespace.
+func (n *namespace) current() bool {
+	var named, open unix.Stat_t
+	err := errors.Join(unix.Stat(filepath.Join(netnsDir, n.name), &named), unix.Fstat(int(n.fd), &open))
+	return err == nil && named.Ino == open.Ino && named.Dev == open.Dev
 }
 
 // openNamespace opens an existing namespace. Where there is none, the error wraps os.ErrNotExist.

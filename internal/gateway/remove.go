@@ -20,6 +20,7 @@ const stopGrace = 3 * time.Second // for charon to say DELETE and go
 // remove takes everything of the router away. It needs op, and may be repeated.
 func (r *router) remove(ctx context.Context) error {
 	r.letGo()
+	r.forgetNamespace()
 	if r.charon == nil {
 		r.charon = adoptCharon(r.dir)
 	}

@@ -21,7 +21,9 @@ type router struct {
 	meter *meter
 
 	op      sync.Mutex // one Set, Remove or recovery at a time; guards the fields below
+	ns      *namespace // our own, kept open
 	settled bool       // sysctls were seen to be right by this process
+	wired   *wiring    // as the last Set left it
 	charon  *charon
 	plane   string // Kernel or Userland: of the charon that runs
 
@@ -81,7 +83,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer r.leave(ns)
 	if spec.Namespace != "" {
 		if err := r.followNamespace(ns); err != nil {
 			return err
@@ -95,9 +97,11 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err != nil {
 		return err
 	}
-	idle, err := r.setLinks(ns, spec)
-	if err != nil {
-		return err
+	wired := r.isWired(spec)
+	if !wired {
+		if err := r.setWiring(ns, spec); err != nil {
+			return err
+		}
 	}
 	s, fresh, err := r.connect(ctx, ns)
 	if err != nil {
@@ -106,12 +110,15 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err := r.setConnections(ctx, s, spec, fresh); err != nil {
 		return err
 	}
-	if extra {
-		if _, err := (guard{ns}).set(rules, true); err != nil {
+	if wired {
+		if err := r.setWiring(ns, spec); err != nil {
 			return err
 		}
 	}
-	return r.dropBridges(idle)
+	if extra {
+		_, err = guard{ns}.set(rules, true)
+	}
+	return err
 }
 
 // pickPlane keeps the data plane of a charon that runs: only a new charon may take another.
@@ -153,33 +160,6 @@ func (r *router) prepare(ns *namespace, rules []guardRule, borrowed bool) (extra
 		r.settled = true
 	}
 	return extra, nil
-}
-
-// setLinks makes interfaces, addresses and routes true. It answers the bridges that this router has no more use for.
-func (r *router) setLinks(ns *namespace, spec vpn.Spec) (idle []string, err error) {
-	onLo := anchors(probed(spec))
-	if r.plane == Userland {
-		onLo = anchors(spec)
-	}
-	r.noteOwn(spec, onLo)
-	if spec.Namespace != "" {
-		return nil, r.setAnchors(ns, onLo)
-	}
-	r.g.links.Lock()
-	defer r.g.links.Unlock()
-	w := &wires{host: r.g.host, ns: ns, physical: r.g.cfg.Physical}
-	if idle, err = r.noteBridges(spec); err != nil {
-		return nil, err
-	}
-	want := wantedInterfaces(spec)
-	if err := w.set(want); err != nil {
-		return nil, err
-	}
-	var gateways []netip.Addr
-	if spec.External != nil {
-		gateways = spec.External.Gateways
-	}
-	return idle, w.setAddresses(want, onLo, gateways)
 }
 
 // connect answers a session with the router's charon, which it starts where none runs. fresh says that nobody has yet

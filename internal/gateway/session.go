@@ -254,7 +254,9 @@ func (s *session) handle(event vici.Event) {
 			continue
 		}
 		if up {
-			s.refresh(name)
+			if !s.r.seeInstalled(name, event.Message) {
+				s.refresh(name)
+			}
 		} else {
 			s.later[name] = time.Now().Add(logDelay)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/internal/vici"
 	"culvert/internal/vpn"
 )
 
@@ -120,6 +121,22 @@ func (r *router) see(id string, sas map[string][]ikeSA) {
 		}
 	}
 	r.publish(false)
+}
+
+// seeInstalled takes in a child-updown event that alone says that a connection is up, so that charon need not be asked: the
+// event has the IKE_SA and its new CHILD_SA as list-sas would have them. It answers whether it did.
+func (r *router) seeInstalled(id string, event *vici.Message) bool {
+	sas := map[string][]ikeSA{}
+	readSAs(sas, event)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.conns[id]
+	if c == nil || !c.loaded || c.state == vpn.StateUp || c.renewing || c.cfg.siblings || len(missing(c.cfg.children, sas[id])) > 0 {
+		return false
+	}
+	c.see(sas[id], sas[id], r.g.now(), jitter())
+	r.publish(false)
+	return true
 }
 
 // scope answers which SAs to list to know the state of a connection: its own, or "" for all.
