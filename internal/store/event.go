@@ -12,7 +12,7 @@ import (
 // Note adds an event to a row's history, and drops what is beyond the newest that are kept.
 func (t *tx) Note(ctx context.Context, e resource.Event, keep int) (fresh bool, err error) {
 	const insert = "INSERT INTO events (resource, n, id, created_at, type, doc)" +
-		" VALUES ($1, COALESCE((SELECT MAX(n) FROM events WHERE resource = $1), 0) + 1, $2, $3, $4, $5)" +
+		" VALUES ($1, COALESCE((SELECT MAX(n) FROM events WHERE resource = ($1 || '')), 0) + 1, $2, $3, $4, $5)" +
 		" ON CONFLICT (resource, id) DO NOTHING RETURNING CAST(n AS text)"
 	err = t.write("noting", "an event of", e.Row, func() error {
 		if err := check(resource.Row{ID: e.Row, Kind: e.Type, CreatedAt: e.CreatedAt, Uniq: e.ID, Doc: e.Doc}); err != nil {
@@ -26,7 +26,7 @@ func (t *tx) Note(ctx context.Context, e resource.Event, keep int) (fresh bool, 
 		if n <= int64(keep) {
 			return nil
 		}
-		_, err = t.exec(ctx, "DELETE FROM events WHERE resource = $1 AND n <= $2", e.Row, n-int64(keep))
+		_, err = t.exec(ctx, "DELETE FROM events WHERE resource = ($1 || '') AND n <= ($2 + CAST(0 AS bigint))", e.Row, n-int64(keep))
 		return err
 	})
 	return fresh && err == nil, err
@@ -35,7 +35,7 @@ func (t *tx) Note(ctx context.Context, e resource.Event, keep int) (fresh bool, 
 // Events calls each for every event that q names. The event's document is valid until each returns.
 func (r *reader) Events(ctx context.Context, q resource.EventQuery, each func(*resource.Event) error) error {
 	b := &builder{}
-	where := "resource = " + b.arg(q.Row)
+	where := "resource = " + b.text(q.Row)
 	for _, text := range append([]string{q.Row, q.Marker}, q.Types...) {
 		if !plain(text) { // nor can it be stored
 			return nil
@@ -50,12 +50,12 @@ func (r *reader) Events(ctx context.Context, q resource.EventQuery, each func(*r
 		if q.Oldest != q.Reverse {
 			after = " > "
 		}
-		where += " AND (created_at, n)" + after + "(" + b.arg(created) + ", " + b.arg(n) + ")"
+		where += " AND (created_at, n)" + after + "(" + b.text(created) + ", " + b.bind(column{typ: resource.Number}, n) + ")"
 	}
 	if len(q.Types) > 0 {
 		types := make([]string, len(q.Types))
 		for i, typ := range q.Types {
-			types[i] = b.arg(typ)
+			types[i] = b.text(typ)
 		}
 		where += " AND type IN (" + strings.Join(types, ", ") + ")"
 	}
@@ -85,7 +85,7 @@ func eventRows(b *builder, where string, q resource.EventQuery) string {
 
 // eventKey is where an event stands in its row's history.
 func (r *reader) eventKey(ctx context.Context, row, id string) (created string, n int64, err error) {
-	err = r.query(ctx, true, "SELECT created_at, CAST(n AS text) FROM events WHERE resource = $1 AND id = $2", []any{row, id}, func(cols [][]byte) (err error) {
+	err = r.query(ctx, true, "SELECT created_at, CAST(n AS text) FROM events WHERE resource = ($1 || '') AND id = ($2 || '')", []any{row, id}, func(cols [][]byte) (err error) {
 		created = string(cols[0])
 		n, err = strconv.ParseInt(string(cols[1]), 10, 64)
 		return err
