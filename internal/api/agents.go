@@ -159,7 +159,11 @@ func (s *server) reports(c *call) error {
 		return err
 	}
 	var b vpn.Batch
-	if err := json.Unmarshal(raw, &b); err != nil && json.Unmarshal(raw, &b.Reports) != nil { // or a list of reports alone
+	err = json.Unmarshal(raw, &b)
+	if err != nil {
+		err = json.Unmarshal(raw, &b.Reports) // or a list of reports alone
+	}
+	if err != nil || b.Reports == nil && b.Events == nil {
 		return resource.Errorf(http.StatusBadRequest, "MalformedRequestBody", "The body must be a JSON object with reports and events, or a list of reports.")
 	}
 	if err := s.Gateways.Report(c, b); err != nil {

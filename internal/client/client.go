@@ -20,6 +20,7 @@ type Client struct {
 	URL     string // of the server, such as http://127.0.0.1:9696
 	Token   string
 	Project string // id
+	User    string // id
 	HTTP    *http.Client
 }
 
@@ -48,12 +49,12 @@ func Login(ctx context.Context, url, user, password, project string) (*Client, e
 		return nil, &Error{"login of " + user, resp.StatusCode, string(out)}
 	}
 	var token struct {
-		Token struct{ Project struct{ ID string } }
+		Token struct{ Project, User struct{ ID string } }
 	}
 	if err := json.Unmarshal(out, &token); err != nil {
 		return nil, fmt.Errorf("login: %w", err)
 	}
-	c.Token, c.Project = resp.Header.Get("X-Subject-Token"), token.Token.Project.ID
+	c.Token, c.Project, c.User = resp.Header.Get("X-Subject-Token"), token.Token.Project.ID, token.Token.User.ID
 	return c, nil
 }
 

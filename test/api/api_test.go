@@ -34,6 +34,7 @@ func chapters() map[string]func(*server.Config) {
 		"connectiontags": plain,
 		"health":         plain,
 		"network":        plain,
+		"events":         func(c *server.Config) { c.PendingDeadline = time.Minute },
 	}
 }
 

@@ -34,13 +34,14 @@ var update = flag.Bool("update", false, "write the answers into testdata instead
 //	tick 30s                                    advances the server's clock
 //
 // With until a request is repeated until the value at the path of its answer is that one. The user "nobody" sends no token,
-// "agent" the agents' bearer token. WATCH reads an agent's watch up to its line "synced".
+// "agent" the agents' bearer token. The id of the n-th request is $request_n, the id of a user is $user_<name>. WATCH reads an agent's watch up to its line "synced".
 type transcript struct {
 	*testing.T
 	srv     *vpntest.Server
 	vars    map[string]string
 	last    []byte // body of the last answer
 	request []string
+	sent    int // requests
 	out     []string
 }
 
@@ -129,6 +130,7 @@ func (t *transcript) send() {
 		lines = lines[1:]
 	}
 	t.request = nil
+	t.sent++
 	body := t.expand(strings.Join(lines, "\n"))
 	keys := psk.FindAllStringSubmatch(body, -1)
 	for _, k := range keys {
@@ -154,6 +156,7 @@ func (t *transcript) authorise(h http.Header, user string) {
 		h.Set("Authorization", "Bearer "+t.srv.AgentToken)
 	default:
 		h.Set("X-Auth-Token", t.srv.As(user).Token)
+		t.vars["user_"+user] = t.srv.As(user).User
 	}
 }
 
@@ -198,6 +201,7 @@ func (t *transcript) do(ctx context.Context, method, path string, h http.Header,
 		t.Fatal(err)
 	}
 	t.headers(req, resp, answer)
+	t.vars[fmt.Sprintf("request_%d", t.sent)] = resp.Header.Get("X-Openstack-Request-Id")
 	return resp.StatusCode, resp.Header, answer
 }
 
@@ -238,6 +242,9 @@ func (t *transcript) headers(req *http.Request, resp *http.Response, body []byte
 // mac is what the topology draws by lot: all but its first half.
 var mac = regexp.MustCompile(`"(fa:16:3e):[0-9a-f:]{8}"`)
 
+// eventID is of an event of the server's: a UUID of version 5, of which the revision is a part.
+var eventID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
 var revision = regexp.MustCompile(`(current revision is |"(?:revision_number|rev|synced)": ?)(\d+)`)
 
 // shown is an answer as the file has it: errors on one line, revisions counted from the test's first, known values by name.
@@ -266,7 +273,7 @@ func (t *transcript) shown(code int, h http.Header, body []byte) []string {
 		return m[1] + strconv.FormatInt(n-t.srv.Base, 10)
 	})
 	text = mac.ReplaceAllString(text, `"$1:…"`)
-	for l := range strings.SplitSeq(t.named(text), "\n") {
+	for l := range strings.SplitSeq(eventID.ReplaceAllString(t.named(text), "(event)"), "\n") {
 		out = append(out, "< "+l)
 	}
 	return out
