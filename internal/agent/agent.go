@@ -30,6 +30,8 @@ type Gateway interface {
 	Noted() <-chan struct{}
 	// Forget says that the server has the events up to this one.
 	Forget(upTo int64)
+	// Statistics are what the tunnels carry, the newest of every connection.
+	Statistics() []vpn.Statistics
 	// Routers are those of which anything is on the machine.
 	Routers() ([]string, error)
 }
@@ -47,6 +49,8 @@ type Server interface {
 	Watch(ctx context.Context, after int64, each func(Line) error) error
 	// Report returns when the server has stored the batch. ErrRejected says that it never will.
 	Report(ctx context.Context, b vpn.Batch) error
+	// Count tells what tunnels carry; the newest of a connection replaces what was told before.
+	Count(ctx context.Context, list []vpn.Statistics) error
 }
 
 // ErrRejected is a report that the server does not understand: sending it again is of no use.
@@ -61,6 +65,8 @@ type Config struct {
 	Reconnect Pace
 	// Retry paces a Set or Remove that fails; zero: 1 s to 30 s.
 	Retry Pace
+	// Pulse is the time between two looks at what the tunnels carry; 0: 5 s.
+	Pulse time.Duration
 }
 
 // Pace is a wait that doubles from Min to Max with every failure.
@@ -87,6 +93,9 @@ func New(c Config) (*Agent, error) {
 	if c.Retry == (Pace{}) {
 		c.Retry = Pace{time.Second, 30 * time.Second}
 	}
+	if c.Pulse <= 0 {
+		c.Pulse = defaultPulse
+	}
 	return &Agent{Config: c, workers: map[string]*worker{}, reports: newOutbox()}, nil
 }
 
@@ -95,6 +104,7 @@ func New(c Config) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	a.running.Go(func() { a.collect(ctx) })
 	a.running.Go(func() { a.send(ctx) })
+	a.running.Go(func() { a.count(ctx) })
 	a.follow(ctx)
 	a.running.Wait()
 	return nil

@@ -106,13 +106,23 @@ func because(ctx context.Context, err error) error {
 
 // Report sends what was seen.
 func (c *Client) Report(ctx context.Context, b vpn.Batch) error {
-	body, err := json.Marshal(b)
+	return c.tell(ctx, "/agent/v1/reports", b)
+}
+
+// Count sends what the tunnels carry.
+func (c *Client) Count(ctx context.Context, list []vpn.Statistics) error {
+	return c.tell(ctx, "/agent/v1/counters", list)
+}
+
+// tell posts what the server answers with 204.
+func (c *Client) tell(ctx context.Context, path string, what any) error {
+	body, err := json.Marshal(what)
 	if err != nil {
-		return fmt.Errorf("encode reports: %w", err)
+		return fmt.Errorf("encode for %s: %w", path, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	resp, err := c.do(ctx, http.MethodPost, "/agent/v1/reports", body)
+	resp, err := c.do(ctx, http.MethodPost, path, body)
 	if err != nil {
 		return err
 	}

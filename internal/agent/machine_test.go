@@ -25,6 +25,20 @@ type machine struct {
 	seen    []vpn.Seen
 	told    int64 // events that the agent told it to forget
 	noted   chan struct{}
+	carried []vpn.Statistics
+}
+
+func (m *machine) Statistics() []vpn.Statistics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.carried
+}
+
+// measure sets what the tunnels carry.
+func (m *machine) measure(list []vpn.Statistics) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.carried = list
 }
 
 func newMachine() *machine {
@@ -159,6 +173,7 @@ type board struct {
 	reports  []vpn.Report
 	events   []vpn.Seen
 	attached int
+	counted  []vpn.Statistics
 }
 
 func newBoard() *board { return &board{specs: map[string]vpn.Spec{}, changed: make(chan struct{})} }
@@ -203,6 +218,13 @@ func (b *board) Changed(rev int64) <-chan struct{} {
 		return done
 	}
 	return b.changed
+}
+
+func (b *board) Count(_ context.Context, list []vpn.Statistics) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counted = append(b.counted, list...)
+	return nil
 }
 
 func (b *board) Report(_ context.Context, batch vpn.Batch) error {

@@ -34,6 +34,8 @@ func (d *deaf) Report(context.Context, vpn.Batch) error {
 	return errors.New("broken")
 }
 
+func (d *deaf) Count(context.Context, []vpn.Statistics) error { return errors.New("broken") }
+
 func gaps(at []time.Time) (out []time.Duration) {
 	for i := 1; i < len(at); i++ {
 		out = append(out, at[i].Sub(at[i-1]))

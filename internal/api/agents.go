@@ -23,6 +23,8 @@ type Gateways interface {
 	// Changed returns a channel that is closed as soon as there may be something after rev.
 	Changed(rev int64) <-chan struct{}
 	Report(ctx context.Context, b vpn.Batch) error
+	// Count takes what the tunnels carry.
+	Count(ctx context.Context, list []vpn.Statistics) error
 	// Attach says that an agent's watch is open, until detach is called.
 	Attach() (detach func())
 }
@@ -168,6 +170,23 @@ func (s *server) reports(c *call) error {
 	}
 	if err := s.Gateways.Report(c, b); err != nil {
 		return fmt.Errorf("%d reports, %d events: %w", len(b.Reports), len(b.Events), err)
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// counters takes what the tunnels carry.
+func (s *server) counters(c *call) error {
+	raw, err := c.body(maxReports)
+	if err != nil {
+		return err
+	}
+	var list []vpn.Statistics
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return resource.Errorf(http.StatusBadRequest, "MalformedRequestBody", "The body must be a JSON list of statistics.")
+	}
+	if err := s.Gateways.Count(c, list); err != nil {
+		return fmt.Errorf("statistics of %d connections: %w", len(list), err)
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil

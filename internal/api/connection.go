@@ -7,12 +7,19 @@ import (
 	"culvert/internal/crud"
 	"culvert/internal/identity"
 	"culvert/internal/resource"
+	"culvert/internal/vpn"
 )
 
 // Events are the timelines of IPsec site connections.
 type Events interface {
 	// Events answers those that the query names; its Row is a connection's id.
 	Events(ctx context.Context, c identity.Caller, q resource.EventQuery) ([]*crud.Document, crud.Page, error)
+}
+
+// Statistics are what IPsec site connections carry.
+type Statistics interface {
+	// Statistics answers the newest that a gateway told of a connection.
+	Statistics(ctx context.Context, c identity.Caller, id string) (vpn.Statistics, error)
 }
 
 // connectionRoutes serves what hangs below one connection.
@@ -26,10 +33,29 @@ func (s *server) connectionRoutes(mux *http.ServeMux) {
 	if s.Events != nil {
 		s.serve(mux, one+"/events", s.user, verbs{"GET": h.events})
 	}
+	if s.Statistics != nil {
+		s.serve(mux, one+"/statistics", s.user, verbs{"GET": h.statistics})
+	}
 }
 
 // connection serves the sub-resources of connections.
 type connection struct{ *kind }
+
+// statistics answers what the connection carries.
+func (k *connection) statistics(c *call) error {
+	id, err := k.id(c)
+	if err != nil {
+		return err
+	}
+	if _, err := parseParams(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	found, err := k.Statistics.Statistics(c, c.caller, id)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, map[string]any{"statistics": found})
+}
 
 // events answers a page of the timeline, newest first unless asked otherwise.
 func (k *connection) events(c *call) error {

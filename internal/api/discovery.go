@@ -56,6 +56,7 @@ func capabilities() []extension {
 		{Alias: "culvert-events", Name: "Events", Description: "Connections have a timeline of what happened to them, at /v2.0/vpn/ipsec-site-connections/{id}/events.", Updated: "2026-12-01T00:00:00-00:00", kind: "ipsec_site_connection"},
 		{Alias: "culvert-live-edit", Name: "Live edit", Description: "Policies of a connection, endpoints of a group in use and policies in use can be changed; running tunnels follow.", Updated: "2026-11-01T00:00:00-00:00", kind: "ipsec_site_connection"},
 		{Alias: "culvert-probe", Name: "Active probe", Description: "Connections have probe_address, which the gateway pings through the tunnel.", Updated: "2027-01-01T00:00:00-00:00", kind: "ipsec_site_connection"},
+		{Alias: "culvert-statistics", Name: "Statistics", Description: "What connections carry, and on which SAs, is at /v2.0/vpn/ipsec-site-connections/{id}/statistics.", Updated: "2027-01-01T00:00:00-00:00", kind: "ipsec_site_connection"},
 		{Alias: "culvert-status-reason", Name: "Status reason", Description: "VPN services and connections that are not ACTIVE say why in status_reason.", Updated: "2026-11-01T00:00:00-00:00", kind: "ipsec_site_connection"},
 		{Alias: "empty-string-filtering", Name: "Empty String Filtering Extension", Description: "A filter with an empty value matches the empty string.", Updated: "2018-05-01T10:00:00-00:00"},
 		{Alias: "external-net", Name: "Neutron external network", Description: "Networks have the attribute router:external.", Updated: "2013-01-14T10:00:00-00:00", kind: "network"},
@@ -81,7 +82,7 @@ func capabilities() []extension {
 
 // served are the capabilities of the kinds that there are.
 func (s *server) served() []extension {
-	missing := map[string]bool{"standard-attr-tag": s.Tags == nil, "culvert-connection-tags": s.ConnectionTags == nil, "culvert-events": s.Events == nil, "quotas": s.Quotas == nil, "quota_details": s.Quotas == nil}
+	missing := map[string]bool{"standard-attr-tag": s.Tags == nil, "culvert-connection-tags": s.ConnectionTags == nil, "culvert-events": s.Events == nil, "culvert-statistics": s.Statistics == nil, "quotas": s.Quotas == nil, "quota_details": s.Quotas == nil}
 	all := slices.DeleteFunc(capabilities(), func(e extension) bool {
 		return e.kind != "" && s.Resources.Kinds()[e.kind] == nil || missing[e.Alias]
 	})

@@ -38,6 +38,7 @@ type Config struct {
 	Quotas         Quotas
 	ConnectionTags ConnectionTags
 	Events         Events
+	Statistics     Statistics
 	VPCs           VPCs
 	CORSOrigins    []string // web pages of these origins may call; none: no page may
 	Gateways       Gateways
@@ -139,6 +140,7 @@ func (s *server) routes(mux *http.ServeMux) {
 	if s.Gateways != nil && s.AgentToken != "" {
 		s.serve(mux, "/agent/v1/watch", s.agent, verbs{"GET": s.watch})
 		s.serve(mux, "/agent/v1/reports", s.agent, verbs{"POST": s.reports})
+		s.serve(mux, "/agent/v1/counters", s.agent, verbs{"POST": s.counters})
 	}
 }
 

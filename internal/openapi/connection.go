@@ -17,6 +17,7 @@ func connectionOperations(out map[string]*Operation) {
 	}
 	op.answer = Object{"events": []Object{exampleEvent()}}
 	out["GET "+one+"/events"] = op
+	statisticsOperation(out, "GET "+one+"/statistics")
 }
 
 func eventSchema() Object {

@@ -123,6 +123,9 @@ func agentOperations(out map[string]*Operation) {
 	watch.Parameters = []Object{queryParameter("after", "The revision that is known; 0 for everything.", Object{"type": "integer", "minimum": 0, "default": 0})}
 	watch.Responses = map[string]Object{"200": {"description": "One JSON object a line.", "content": Object{"application/x-ndjson": Object{"schema": Object{"type": "object"}}}}}
 	out["GET /agent/v1/watch"] = watch
+	out["POST /agent/v1/counters"] = simple("agents", "Tell what tunnels carry", nil)
+	out["POST /agent/v1/counters"].Description = "A list of what statistics of connections are; the newest of each replaces what was told before."
+	out["POST /agent/v1/counters"].RequestBody = jsonBody(list(Object{"type": "object"}), []Object{})
 	out["POST /agent/v1/reports"] = simple("agents", "Tell what a gateway sees", nil)
 	out["POST /agent/v1/reports"].RequestBody = jsonBody(list(Object{"type": "object"}), []Object{})
 }

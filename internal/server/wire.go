@@ -39,7 +39,7 @@ func (s *Server) wire(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	out.ConnectionTags, out.Events, out.Gateways = s.VPN, s.VPN, s.VPN
+	out.ConnectionTags, out.Events, out.Statistics, out.Gateways = s.VPN, s.VPN, s.VPN, s.VPN
 	s.Handler, err = api.New(out)
 	return err
 }

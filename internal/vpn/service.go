@@ -92,6 +92,7 @@ type Service struct {
 	watched        atomic.Int64     // Watched
 	quotas         map[string]int64 // every limit, by kind
 	hosts          hosts
+	counted        counters
 }
 
 // New adds the five kinds to c.Resources, and limits how many of them a project may have.

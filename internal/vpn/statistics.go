@@ -8,7 +8,7 @@ package vpn
 // with another host. They count what IPsec carried, so the active probe's packets too, in bytes before encryption as charon
 // counts them.
 type Statistics struct {
-	Connection    string  `json:"connection_id"`
+	Connection    string  `json:"ipsec_site_connection_id"`
 	MeasuredAt    *string `json:"measured_at"`
 	CountedSince  *string `json:"counted_since"`
 	EstablishedAt *string `json:"established_at"` // since then up without a break; nil while down

@@ -109,6 +109,7 @@ func (w *world) special(k kind, item string) []operation {
 	case "ipsec_site_connection":
 		return append(otcTags(), []operation{
 			{"events", "GET", item + "/events", nil, false},
+			{"statistics", "GET", item + "/statistics", nil, false},
 			{"filter by psk", "GET", "/v2.0/" + k.path + "?psk=x", nil, false},
 			{"sort by psk", "GET", "/v2.0/" + k.path + "?sort_key=psk&sort_dir=asc", nil, false},
 			{"show the psk alone", "GET", item + "?fields=psk", nil, false},

@@ -57,7 +57,7 @@ func (w *world) quotaLine(a answer) string {
 func (w *world) agents(b *bytes.Buffer) int {
 	cells := 0
 	fmt.Fprintf(b, "\n== agent/v1 ==\n")
-	for _, op := range [][2]string{{"GET", "/agent/v1/watch"}, {"POST", "/agent/v1/reports"}} {
+	for _, op := range [][2]string{{"GET", "/agent/v1/watch"}, {"POST", "/agent/v1/reports"}, {"POST", "/agent/v1/counters"}} {
 		fmt.Fprintf(b, "\n%s %s\n", op[0], op[1])
 		cells += w.group(b, func(c caller) string { return w.readable(w.quotaLine(w.do(c, op[0], op[1], "[]"))) })
 	}
