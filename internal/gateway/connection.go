@@ -26,6 +26,7 @@ type connection struct {
 	told        told                 // what its timeline has
 	said        map[string]time.Time // the reasons that its timeline has, since it was up or changed
 	quiet       time.Time            // until then its being set up is no news; zero: no longer
+	proven      string               // the agreement under which a CHILD_SA was rekeyed
 	renewal
 
 	cause   finding // the last finding, and when
@@ -81,7 +82,10 @@ func (c *connection) note(f finding, now time.Time) {
 	}
 	if c.state == vpn.StateUp {
 		c.cause, c.causeAt = f, now
-		if f.Code == "pfs_mismatch" || f.Code == "peer_not_listening" { // it will end with the SA
+		switch {
+		case f.Phase == "rekey" || f.Code == "pfs_mismatch":
+			c.warn(unrekeyable(f.Reason), now)
+		case f.Code == "peer_not_listening": // it will end with the SA
 			c.warn(f.Reason, now)
 		}
 		return

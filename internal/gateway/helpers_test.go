@@ -255,6 +255,25 @@ func (f *fixture) spis(router, id string) string {
 
 func withoutMarks(child string) string { return agreement(agreement(child)) }
 
+// settle waits until a connection that this gateway initiated has been rekeyed once for its PFS group's sake, and answers
+// its SPIs, which then stay.
+func (f *fixture) settle(router, id string) string {
+	f.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		r := f.find(router)
+		r.mu.Lock()
+		c := r.conns[id]
+		proven := c.agreement() != "" && c.proven == c.agreement()
+		r.mu.Unlock()
+		if spis := f.spis(router, id); proven && spis != "" && !strings.Contains(spis, ";") {
+			return spis
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("connection %s was not rekeyed; it has the SPIs %s", id, f.spis(router, id))
+		}
+	}
+}
+
 func startBranch(t *testing.T, cfg lab.Config) *lab.Branch {
 	t.Helper()
 	b, err := lab.StartBranch(t.Context(), cfg)

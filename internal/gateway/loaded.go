@@ -19,6 +19,8 @@ type loaded struct {
 	Conns map[string]digest `json:"conns"`
 	// Peers says what names of peers were resolved to, by connection.
 	Peers map[string]peerName `json:"peers,omitempty"`
+	// Proven says under which agreement (see childName) a connection's CHILD_SA was last rekeyed, by connection.
+	Proven map[string]string `json:"proven,omitempty"`
 }
 
 // peerName is a peer_address and the literal that stands for it; a zero Addr where that is not known.

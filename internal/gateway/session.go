@@ -23,6 +23,8 @@ type session struct {
 	silence silence
 	later   map[string]time.Time // connections to refresh, and when
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
+	has     available            // algorithms of this charon
+	checks  map[string]time.Time // connections whose PFS group is to be tried, and when
 	ended   chan struct{}
 }
 
@@ -34,11 +36,15 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
-	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{}, ended: make(chan struct{})}
+	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{},
+		checks: map[string]time.Time{}, ended: make(chan struct{})}
 	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "ike-rekey", "child-rekey", "log"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	if s.loaded, err = s.whatIsLoaded(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if s.has, err = s.algorithms(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return s, nil
@@ -210,7 +216,7 @@ func (s *session) run() {
 		case <-timer.C:
 		}
 		next := s.refreshLater()
-		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.initiateDue} {
+		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.tryGroups, s.initiateDue} {
 			if again := look(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
 				next = again
 			}
@@ -244,11 +250,14 @@ func (s *session) handle(event vici.Event) {
 		return
 	}
 	s.r.noteSAs(event)
-	if event.Name == "ike-rekey" || event.Name == "child-rekey" {
-		return // the SA that takes over is up
+	if event.Name == "ike-rekey" || event.Name == "child-rekey" { // the SA that takes over is up
+		for _, sa := range event.Message.Sections() {
+			s.r.rekeyed(sa) // an IKE_SA's event has no CHILD_SAs
+		}
+		return
 	}
 	up := event.Message.Get("up") == "yes"
-	for name := range event.Message.Sections() {
+	for name, sa := range event.Message.Sections() {
 		if event.Name == "ike-updown" && up {
 			s.r.ikeEstablished(name) // its CHILD_SA, which counts, has an event of its own
 			continue
@@ -257,6 +266,7 @@ func (s *session) handle(event vici.Event) {
 			if !s.r.seeInstalled(name, event.Message) {
 				s.refresh(name)
 			}
+			s.tryGroupLater(sa)
 		} else {
 			s.later[name] = time.Now().Add(logDelay)
 		}

@@ -14,7 +14,7 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	wanted := r.plan(spec, s.loaded)
+	wanted := r.plan(spec, s.loaded, s.has)
 	todo := s.loaded.compare(wanted)
 	if r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0 {
 		if err := s.loaded.doubt(todo); err != nil {
@@ -27,6 +27,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 	for _, id := range todo.same {
 		r.loadedOne(id, false)
 	}
+	r.recall(s.loaded)
 	if fresh || todo.touched() {
 		sas, err := s.sas(ctx, "")
 		if err != nil {
@@ -40,7 +41,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 
 // plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
 // marked before it is unloaded, so that nobody initiates it in between.
-func (r *router) plan(spec vpn.Spec, l *loaded) []*connConfig {
+func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.g.now()
@@ -62,7 +63,7 @@ func (r *router) plan(spec vpn.Spec, l *loaded) []*connConfig {
 	var wanted []*connConfig
 	for _, cs := range list {
 		c := r.conns[cs.ID]
-		cfg, state, why := r.decide(cs, spec.External != nil, l.Salt, without(family[kinOf(cs)], cs.ID))
+		cfg, state, why := r.decide(cs, spec.External != nil, has, l.Salt, without(family[kinOf(cs)], cs.ID))
 		if cfg != nil && unresolved[cs.ID] != nil {
 			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
 		}
@@ -109,7 +110,7 @@ func (r *router) notePeers(l *loaded) bool {
 }
 
 // decide answers a connection's configuration, or why it has none.
-func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, key marker, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
+func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, has available, key marker, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
 	switch {
 	case !c.AdminStateUp:
 		return nil, vpn.StateDown, adminDown()
@@ -119,6 +120,9 @@ func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, key marker, sibli
 		return nil, vpn.StateDown, noLocalAddress()
 	}
 	cfg, err := configure(c, r.plane, key, siblings...)
+	if err == nil {
+		err = has.lacks(c, r.plane)
+	}
 	if err != nil {
 		why := gatewayFailed(err)
 		if refused := (*configError)(nil); errors.As(err, &refused) {
@@ -204,6 +208,9 @@ func (r *router) loadedOne(id string, changed bool) {
 	c.loaded = true
 	if changed {
 		c.parked, c.demand, c.gaveUp, c.cause = false, nil, false, finding{}
+		if c.state == vpn.StateUp {
+			c.clearWarning("pfs_mismatch") // until the new configuration has been tried
+		}
 		c.try.reset()
 	}
 	c.settle()

@@ -101,7 +101,7 @@ func TestTunnelInitiatedByUs(t *testing.T) {
 	s.ping("10.2.0.1")
 
 	// Again, and by a gateway that comes after: no write, the same SAs.
-	spis, writes := s.spis(s.router, "c1"), s.Writes()
+	spis, writes := s.settle(s.router, "c1"), s.Writes()
 	s.set(spec)
 	if s.Writes() != writes || s.spis(s.router, "c1") != spis {
 		t.Errorf("set again: %d writes, SPIs %s, want none and %s", s.Writes()-writes, s.spis(s.router, "c1"), spis)
@@ -167,7 +167,7 @@ func TestOtherConnectionsKeepTheirSAs(t *testing.T) {
 	s.awaitUp(s.router, "c2")
 	s.ping("10.2.0.1")
 	s.ping("10.3.0.1")
-	spisA, spisB := s.spis(s.router, "c1"), s.spis(s.router, "c2")
+	spisA, spisB := s.settle(s.router, "c1"), s.settle(s.router, "c2")
 	keeps := func(what string) {
 		t.Helper()
 		if got := s.spis(s.router, "c1"); got != spisA {

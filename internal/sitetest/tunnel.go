@@ -2,6 +2,7 @@ package sitetest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -183,6 +184,22 @@ func (c *Tunnel) SPIs() []string {
 		out = append(out, m[1]+" "+m[2])
 	}
 	return out
+}
+
+// Settle waits until the gateway, which initiated the connection, has rekeyed it once to see whether the peer has the same
+// PFS group, and answers the SPIs, which then stay for as long as their lifetime.
+func (c *Tunnel) Settle() (spis []string) {
+	c.Site.T.Helper()
+	Poll(c.Site.T, 15*time.Second, "the connection is rekeyed once, under its present agreement", func() bool {
+		text, err := os.ReadFile(c.Site.RouterFile("loaded.json"))
+		var l struct{ Proven map[string]string }
+		if err != nil || json.Unmarshal(text, &l) != nil || l.Proven[c.ID] == "" || !strings.Contains(c.Site.CharonConns(), l.Proven[c.ID]) {
+			return false
+		}
+		spis = c.SPIs()
+		return len(spis) == 2 // in and out
+	})
+	return spis
 }
 
 // KeepsSPIs fails if the SAs are others than they were.

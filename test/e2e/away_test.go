@@ -24,7 +24,7 @@ func TestChangesWhileTheGatewayIsAway(t *testing.T) {
 	for _, c := range []*sitetest.Tunnel{stays, goes, changes} {
 		c.AwaitActive()
 	}
-	spis, pings := stays.SPIs(), stays.PingOn(10*time.Millisecond)
+	spis, pings := stays.Settle(), stays.PingOn(10*time.Millisecond)
 	s.End(unix.SIGKILL)
 	s.Args = []string{"--gateway=none"}
 	s.Start()
@@ -78,7 +78,7 @@ func TestGatewayDownOfARunningGateway(t *testing.T) {
 	s := sitetest.NewSite(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
-	spis := c.SPIs()
+	spis := c.Settle()
 	code, out := sitetest.Run(t, nil, "gateway", "down", "--data", s.Data)
 	if code != 1 || !strings.Contains(out, "running gateway") {
 		t.Errorf("exit code %d and:\n%s\nwant 1 and the reason", code, out)

@@ -19,7 +19,7 @@ func TestKeyRotation(t *testing.T) {
 	s := sitetest.NewSite(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
-	spis, log := c.SPIs(), s.CharonLog()
+	spis, log := c.Settle(), s.CharonLog()
 	password := s.Password()
 	rotate := func(keys string) {
 		t.Helper()

@@ -17,7 +17,7 @@ func TestRestartUnderPings(t *testing.T) {
 	s := sitetest.NewSite(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
-	spis, pid := c.SPIs(), s.CharonPID()
+	spis, pid := c.Settle(), s.CharonPID()
 	pings := c.PingOn(10 * time.Millisecond)
 	for _, signal := range []syscall.Signal{unix.SIGKILL, unix.SIGKILL, unix.SIGTERM} {
 		log := s.CharonLog()
@@ -60,7 +60,7 @@ func TestNoPlaintext(t *testing.T) {
 	}
 	sitetest.Poll(t, 2*time.Second, "the capture sees what the router forwards in clear", func() bool { return wire.Now().Inner > 0 })
 
-	pings, spis := c.PingOn(2*time.Millisecond), c.SPIs()
+	pings, spis := c.PingOn(2*time.Millisecond), c.Settle()
 	s.KillCharon()
 	c.AwaitRenewed(spis)
 	if got := pings.Stop(); got.Lost() == 0 || got.Received == 0 {

@@ -121,7 +121,7 @@ func TestAgentElsewhere(t *testing.T) {
 	s.StartHQ(sitetest.BridgeOf(s.LAN))
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
-	pings, spis := c.PingOn(10*time.Millisecond), c.SPIs()
+	pings, spis := c.PingOn(10*time.Millisecond), c.Settle()
 	if code := agent.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
 	}
