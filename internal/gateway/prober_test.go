@@ -27,7 +27,7 @@ func TestMTUBlackHole(t *testing.T) {
 	s.set(testSpec(s.router, c))
 	s.awaitUp(s.router, "c1")
 	s.answers("10.2.0.1")
-	before, writes := s.spis(s.router, "c1"), s.Writes()
+	before, writes := s.settle(s.router, "c1"), s.Writes()
 	c.ProbeAddress = netip.MustParseAddr("10.2.0.1")
 	s.set(testSpec(s.router, c))
 	s.measured("c1", "probed", 5*time.Second, func(st vpn.Statistics) bool {
