@@ -119,7 +119,7 @@ func TestEdits(t *testing.T) {
 	c.Ping()
 	table := newTable("edit", "SAs", "pings", "lost", "ACTIVE after")
 	for _, e := range edits {
-		before := c.SPIs()
+		before := c.Settle()
 		pings := pingFor(c, 400, 2*time.Millisecond)
 		start := time.Now()
 		e.change(c, &o)
