@@ -47,7 +47,8 @@ func broken() []Fault {
 		gone,
 		{Name: "link-cut", Broken: "the link to the peer is cut while the tunnel is up", Code: "liveness_lost", Within: dead,
 			event: func(ctx context.Context, l *Laid) error { return l.Branch.Cut(ctx, true) }},
-		{Name: "peer-charon-killed", Broken: "the peer's IKE daemon is killed while the tunnel is up", Code: "liveness_lost", Within: dead,
+		{Name: "peer-charon-killed", Broken: "the peer's IKE daemon is killed while the tunnel is up", Status: "ACTIVE", Code: "peer_not_listening", Within: dead,
+			After: []string{"peer_not_listening"},
 			event: func(_ context.Context, l *Laid) error { return l.Branch.KillCharon() }},
 		{Name: "our-charon-killed", Broken: "this router's IKE daemon is killed, again and again", Code: "charon_died", where: ownRouter, event: killOurs},
 	}

@@ -27,6 +27,9 @@ func (r *router) noteLog(h *history, event vici.Event) {
 	if peer.began && peer.settled.IsZero() { // one more IKE_SA, perhaps of another configuration
 		in.established, in.up = false, false
 	}
+	if named != nil {
+		r.listen(named, msg, peer, event.Time)
+	}
 	f, ok := classify(msg, in)
 	if !ok {
 		return

@@ -31,6 +31,9 @@ type connection struct {
 
 	cause   finding // the last finding, and when
 	causeAt time.Time
+
+	stage   stage // where the peer fell silent, and when
+	stageAt time.Time
 }
 
 // How long a finding explains what follows it.
@@ -74,7 +77,7 @@ func (c *connection) starting(now time.Time) bool {
 // note takes a finding in.
 func (c *connection) note(f finding, now time.Time) {
 	recent := 0
-	if now.Sub(c.causeAt) < causeOverrule && !c.cause.brief {
+	if c.cause.Code != "" && !c.cause.brief && now.Sub(c.causeAt) < causeOverrule {
 		recent = c.cause.weight()
 	}
 	if f.weight() < recent {
@@ -98,7 +101,7 @@ func (c *connection) note(f finding, now time.Time) {
 }
 
 func (c *connection) setReason(f finding, now time.Time) {
-	if c.deadPeer() && f.Code == peerUnreachable().Code { // says less of the same
+	if c.reason != nil && c.reason.Code == livenessLost && f.Code == peerUnreachable().Code { // says less of the same
 		c.reason = stamp(*c.reason, c.reason, now)
 		return
 	}
@@ -126,6 +129,7 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 		c.state, c.certain, c.parked = vpn.StateUp, false, false
 		if !c.renewing {
 			c.try.reset()
+			c.seeNarrowed(all, now)
 		}
 	case outdated:
 		c.waiting(now)
@@ -136,6 +140,14 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 		c.waiting(now)
 	}
 	c.settle()
+}
+
+func (c *connection) seeNarrowed(all []ikeSA, now time.Time) {
+	if why, is := narrowed(c.spec, all); is {
+		c.warn(why, now)
+	} else {
+		c.clearWarning("ts_narrowed")
+	}
 }
 
 // lossCause answers why a tunnel that was up is not any more.

@@ -28,16 +28,19 @@ const (
 
 const livenessLost = "liveness_lost"
 
+// isDead says that a tunnel with this reason was lost because its peer is silent: of a peer_not_listening we know more.
+func isDead(code string) bool { return code == livenessLost || code == "peer_not_listening" }
+
 // lose takes the state of a connection that was up.
 func (c *connection) lose(f finding, now time.Time, random float64) {
 	c.parked, c.demand = false, nil
-	if f.Code == livenessLost {
+	if isDead(f.Code) {
 		f.Hint += afterwards(c.spec)
 	}
 	c.down(vpn.StateDown, f.Reason, now)
 	c.certain = f.certain
 	switch action := c.spec.DPD.Action; {
-	case f.Code != livenessLost || action == actionDisabled:
+	case !isDead(f.Code) || action == actionDisabled:
 		c.try.fail(now, random)
 	case action == actionClear || action == actionHold:
 		c.parked = true
@@ -62,7 +65,7 @@ func afterwards(c vpn.ConnectionSpec) string {
 
 // deadPeer tells that the connection is down for a peer that does not answer.
 func (c *connection) deadPeer() bool {
-	return c.state == vpn.StateDown && c.reason != nil && c.reason.Code == livenessLost
+	return c.state == vpn.StateDown && c.reason != nil && isDead(c.reason.Code)
 }
 
 // restartByPeer marks the other connections of the service to the same peer. It needs mu.

@@ -35,13 +35,14 @@ type router struct {
 	failure     *vpn.Reason
 	session     *session
 	closing     bool
-	taking      bool       // a peer's new address is about to be taken over
-	last        vpn.Report // as posted, without LastSeen
-	owed        bool       // a report is due even if it says the same
-	restarts    []string   // connections to be set up anew, by dpd action restart-by-peer
-	died        bool       // charon, by itself, and none has been started since
-	ended       string     // how, where that is known
-	unreachable time.Time  // charon said that a packet could not be sent for want of a route
+	taking      bool                 // a peer's new address is about to be taken over
+	last        vpn.Report           // as posted, without LastSeen
+	owed        bool                 // a report is due even if it says the same
+	restarts    []string             // connections to be set up anew, by dpd action restart-by-peer
+	died        bool                 // charon, by itself, and none has been started since
+	ended       string               // how, where that is known
+	looks       map[netip.Addr]*look // at peers that are silent
+	unreachable time.Time            // charon said that a packet could not be sent for want of a route
 }
 
 func newRouter(g *Gateway, id string) *router {

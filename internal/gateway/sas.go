@@ -13,14 +13,18 @@ type ikeSA struct {
 	children []childSA
 }
 
-type childSA struct{ name, state, id string }
+type childSA struct {
+	name, state, id string
+	local, peer     []string // traffic selectors, as charon prints them
+}
 
 // readSAs adds the IKE_SAs of one list-sa event, by connection.
 func readSAs(into map[string][]ikeSA, event *vici.Message) {
 	for name, sa := range event.Sections() {
 		one := ikeSA{id: sa.Get("uniqueid"), state: sa.Get("state")}
 		for _, child := range sa.Section("child-sas").Sections() {
-			one.children = append(one.children, childSA{child.Get("name"), child.Get("state"), child.Get("uniqueid")})
+			one.children = append(one.children, childSA{child.Get("name"), child.Get("state"), child.Get("uniqueid"),
+				child.List("local-ts"), child.List("remote-ts")})
 		}
 		into[name] = append(into[name], one)
 	}

@@ -149,7 +149,9 @@ func TestPeerKilledAndBack(t *testing.T) {
 	if err := s.branch.KillCharon(); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitReason(s.router, "c1", "liveness_lost")
+	s.await(s.router, "c1", "down with peer_not_listening", 15*time.Second, func(c vpn.ConnectionReport) bool {
+		return c.State == vpn.StateDown && c.Reason.Code == "peer_not_listening"
+	})
 	if err := s.branch.StartCharon(t.Context()); err != nil {
 		t.Fatal(err)
 	}

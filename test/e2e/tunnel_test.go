@@ -48,7 +48,7 @@ func TestPeerKilledAndBack(t *testing.T) {
 	if err := c.Branch.KillCharon(); err != nil {
 		t.Fatal(err)
 	}
-	c.AwaitDown("liveness_lost")
+	c.AwaitDown("peer_not_listening")
 	c.NoPing(c.Remote)
 	if err := c.Branch.StartCharon(t.Context()); err != nil {
 		t.Fatal(err)
