@@ -36,6 +36,7 @@ type Fault struct {
 	alone     bool            // there is no machine at the peer's address
 	peer      func(*lab.Peer) // what the peer's administrator wrote otherwise
 	tunnel    func(*site.Tunnel)
+	probed    string                             // last byte of probe_address in the peer's network; "": none
 	before    func(context.Context, *Laid) error // with the peer there, and the connection not yet made
 	event     func(context.Context, *Laid) error // with the connection ACTIVE
 }
@@ -135,10 +136,6 @@ func (f Fault) ikev1() Fault {
 
 // both is a fault in both roles, with the code as initiator and that as responder.
 func (f Fault) both(code string) []Fault { return []Fault{f, f.answered(code)} }
-
-func set(attribute string, value any) func(*site.Tunnel) {
-	return func(t *site.Tunnel) { t.Attributes[attribute] = value }
-}
 
 // change puts attributes of the connection.
 func change(attributes client.Object) func(context.Context, *Laid) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"culvert/internal/client"
@@ -124,6 +125,9 @@ func (l *Laid) connect(ctx context.Context) error {
 		Attributes: client.Object{"dpd": client.Object{"action": "restart", "interval": 1, "timeout": 5}}}
 	if l.answering {
 		t.Attributes["initiator"] = "response-only"
+	}
+	if l.probed != "" {
+		t.Attributes["probe_address"] = strings.TrimSuffix(l.network(), ".0/24") + l.probed
 	}
 	if l.tunnel != nil {
 		l.tunnel(&t)

@@ -56,13 +56,17 @@ func broken() []Fault {
 
 // carried are faults that leave the tunnel up and packets behind.
 func carried() []Fault {
-	big := []string{"udp sport 4500 meta length > 1280 drop"}
-	return []Fault{
-		{Name: "mtu-black-hole", Broken: "the path drops packets of more than 1280 bytes and says nothing", Status: "ACTIVE", Code: "mtu_black_hole", Within: time.Minute,
-			before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, big), event: traffic},
-		{Name: "one-way-out", Broken: "ESP to the peer is dropped on the way: we send, nothing comes back", Status: "ACTIVE", Code: "one_way_traffic", Within: time.Minute,
-			before: filter([]string{espInUDP + " drop", "meta l4proto esp drop"}, nil), event: traffic},
+	hole := Fault{Name: "mtu-black-hole", Broken: "the path drops packets of more than 1280 bytes and says nothing", Code: "mtu_black_hole",
+		before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, []string{"udp sport 4500 meta length > 1280 drop"}), probed: ".1"}
+	out := Fault{Name: "one-way-out", Broken: "ESP to the peer is dropped on the way: we send, nothing comes back", Code: "one_way_traffic",
+		before: filter([]string{espInUDP + " drop", "meta l4proto esp drop"}, nil), event: traffic}
+	in := Fault{Name: "one-way-in", Broken: "the machines behind us answer nothing: the peer sends, nothing goes back", Code: "one_way_traffic", event: unanswered}
+	quiet := Fault{Name: "probe-unanswered", Broken: "there is no machine at probe_address", Code: "probe_lost", probed: ".77"}
+	all := []Fault{hole, out, in, quiet}
+	for i := range all {
+		all[i].Status, all[i].Within = "ACTIVE", time.Minute
 	}
+	return all
 }
 
 // filter drops packets at the peer's end of the path.
@@ -74,6 +78,18 @@ func filter(in, out []string) func(context.Context, *Laid) error {
 func traffic(_ context.Context, l *Laid) error {
 	l.scene.spawn(func(ctx context.Context) error {
 		_, err := l.scene.hq.Ping(ctx, addr(hqHost), l.inner, 0, 100*time.Millisecond)
+		return err
+	})
+	return nil
+}
+
+// unanswered pings the head office from the peer's network, whose packets its machine drops.
+func unanswered(ctx context.Context, l *Laid) error {
+	if err := l.scene.hq.Filter(ctx, []string{"ip saddr " + l.network() + " drop"}, nil); err != nil {
+		return err
+	}
+	l.scene.spawn(func(ctx context.Context) error {
+		_, err := l.Branch.Ping(ctx, l.inner, addr(hqHost), 0, 100*time.Millisecond)
 		return err
 	})
 	return nil

@@ -40,6 +40,9 @@ func proposed() []Fault {
 	}
 	version := Fault{Name: "ike-version-mismatch", Broken: "the peer speaks IKEv1 only", Code: "no_proposal_chosen", Vague: oneRefusal,
 		peer: func(p *lab.Peer) { p.Version = 1 }}
+	mode := Fault{Name: "ike-mode-mismatch", Broken: "the peer has IKEv1's aggressive mode, the IKE policy main mode", Code: "auth_failed",
+		Vague: "the peer refuses a mode as it refuses an identity", peer: func(p *lab.Peer) { p.Version, p.Aggressive = 1, true },
+		tunnel: func(t *site.Tunnel) { t.IKE["ike_version"] = "v1" }}
 	stranger := Fault{Name: "peer-does-not-know-us", Broken: "the peer has no connection for our address", Code: "no_proposal_chosen", Vague: oneRefusal,
 		peer: func(p *lab.Peer) { p.Remote, p.RemoteID = "203.0.113.99", "203.0.113.99" }}
 	cipher := ike("ike-cipher-mismatch", "the peer takes aes-128 for IKE, the IKE policy says aes-256", "aes128-sha256-modp2048")
@@ -55,8 +58,8 @@ func proposed() []Fault {
 	return slices.Concat(cipher.both("ike_proposal_mismatch"), []Fault{cipher.ikev1()},
 		ike("ike-hash-mismatch", "the peer takes sha-512 for IKE, the IKE policy says sha-256", "aes256-sha512-modp2048").both("ike_proposal_mismatch"),
 		ike("ike-dh-group-mismatch", "the peer takes DH group 16 for IKE, the IKE policy says group 14", "aes256-sha256-modp4096").both("ike_proposal_mismatch"),
-		version.both("no_ike_config"), []Fault{stranger}, esp.both("child_proposal_mismatch"), esp.ikev1().both("child_proposal_mismatch"), []Fault{hash},
-		pfs.both("pfs_mismatch"), []Fault{pfsOld})
+		version.both("no_ike_config"), mode.both("ike_mode_mismatch"), []Fault{stranger}, esp.both("child_proposal_mismatch"), esp.ikev1().both("child_proposal_mismatch"), []Fault{hash},
+		pfs.both("pfs_mismatch"), pfsOld.both("pfs_mismatch"))
 }
 
 // selected are faults of the networks behind both sides.

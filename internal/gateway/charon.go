@@ -50,6 +50,9 @@ func (f folder) pidFile() string         { return f.file("pid") }
 //
 // The retransmit timings are pace (see repeats): charon never gives a peer up, the session does. threads=16: charon takes 4 to 9 workers for ever, and below that VICI
 // never answers.
+//
+// i_dont_care…: without it charon answers no aggressive mode, also for a connection whose IKE policy asks for it. Others it
+// refuses all the same.
 func charonConf(f folder, dataplane string) string {
 	kernel := "kernel-netlink"
 	if dataplane == Userland {
@@ -58,6 +61,7 @@ func charonConf(f folder, dataplane string) string {
 	return fmt.Sprintf(`charon-systemd {
   load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default %s vici updown error-notify
   threads = 16
+  i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   retransmit_timeout = %s
   retransmit_base = %s
   retransmit_limit = %s

@@ -86,6 +86,7 @@ func (b *Branch) socket() string  { return filepath.Join(b.dir(), "charon.vici")
 const branchConf = `charon-systemd {
   load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default kernel-libipsec kernel-netlink vici updown
   threads = 16
+  i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   retransmit_timeout = 1.0
   retransmit_base = 1.5
   retransmit_tries = 3
