@@ -43,7 +43,7 @@ func guardRules(spec vpn.Spec, dataplane string) []guardRule {
 				if local.Addr().Is4() != peer.Addr().Is4() {
 					continue
 				}
-				for _, r := range pairRules(local, peer, dataplane, mss(c.MTU, local.Addr())) {
+				for _, r := range pairRules(local, peer, dataplane, mss(effectiveMTU(c, dataplane), local.Addr())) {
 					add(r)
 				}
 			}

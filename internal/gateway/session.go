@@ -216,7 +216,7 @@ func (s *session) run() {
 		case <-timer.C:
 		}
 		next := s.refreshLater()
-		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.tryGroups, s.initiateDue} {
+		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.tryGroups, s.initiateDue, s.sizeRoutes} {
 			if again := look(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
 				next = again
 			}
@@ -252,6 +252,7 @@ func (s *session) handle(event vici.Event) {
 	s.r.noteSAs(event)
 	if event.Name == "ike-rekey" || event.Name == "child-rekey" { // the SA that takes over is up
 		for _, sa := range event.Message.Sections() {
+			s.r.unsize()
 			s.r.rekeyed(sa) // an IKE_SA's event has no CHILD_SAs
 		}
 		return
@@ -267,6 +268,7 @@ func (s *session) handle(event vici.Event) {
 				s.refresh(name)
 			}
 			s.tryGroupLater(sa)
+			s.r.unsize()
 		} else {
 			s.later[name] = time.Now().Add(logDelay)
 		}
