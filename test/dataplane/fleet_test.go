@@ -60,12 +60,13 @@ const firstAlgorithms = "aes256-sha256-ecp256"
 func newFleet(s *sitetest.Site, n, sharing int) *fleet {
 	s.T.Helper()
 	f := &fleet{Site: s}
-	sharedIKE, sharedESP := f.policy("ike", "shared"), f.policy("ipsec", "shared")
-	local := f.Make("vpn/endpoint-groups", "endpoint_group", client.Object{"type": "subnet", "endpoints": []string{f.Subnet}})
+	sharedIKE, sharedESP := f.policy("ike", firstAlgorithms, "shared"), f.policy("ipsec", firstAlgorithms, "shared")
+	group := f.Create("vpn/endpoint-groups", "endpoint_group", client.Object{"type": "subnet", "endpoints": []string{f.Subnet}})
+	f.Call("PUT", "/v2.0/quotas/"+group["project_id"].(string), client.Object{"quota": client.Object{"ipsecpolicy": -1, "ikepolicy": -1}})
 	for i := range n {
 		m := &member{n: i, psk: sitetest.PSK, dpd: 10, ike: sharedIKE, esp: sharedESP}
 		if i >= sharing {
-			m.ike, m.esp = f.policy("ike", fmt.Sprint(i)), f.policy("ipsec", fmt.Sprint(i))
+			m.ike, m.esp = f.policy("ike", firstAlgorithms, fmt.Sprint(i)), f.policy("ipsec", firstAlgorithms, fmt.Sprint(i))
 		}
 		m.ike.members, m.esp.members = append(m.ike.members, m), append(m.esp.members, m)
 		f.members = append(f.members, m)
@@ -76,7 +77,7 @@ func newFleet(s *sitetest.Site, n, sharing int) *fleet {
 		m.group = f.Make("vpn/endpoint-groups", "endpoint_group", client.Object{"type": "cidr", "endpoints": []string{o.Networks}})
 		m.id = f.Make("vpn/ipsec-site-connections", "ipsec_site_connection", client.Object{"name": fmt.Sprint("member ", m.n), "vpnservice_id": f.Service,
 			"peer_address": o.Address(), "peer_id": o.Address(), "psk": m.psk, "ikepolicy_id": m.ike.id, "ipsecpolicy_id": m.esp.id,
-			"local_ep_group_id": local, "peer_ep_group_id": m.group, "dpd": client.Object{"action": "restart", "interval": m.dpd, "timeout": 60}})
+			"local_ep_group_id": group["id"], "peer_ep_group_id": m.group, "dpd": client.Object{"action": "restart", "interval": m.dpd, "timeout": 60}})
 	}
 	f.awaitActive(30*time.Second, f.members)
 	var remotes []netip.Addr
@@ -84,25 +85,19 @@ func newFleet(s *sitetest.Site, n, sharing int) *fleet {
 		remotes = append(remotes, sitetest.Addr(sitetest.FirstOf(sitetest.Network(m.n))))
 	}
 	f.pings = pingMany(f.T, f.HQ.Namespace(), sitetest.Addr(sitetest.HQHost), remotes, 50*time.Millisecond)
-	sitetest.Poll(f.T, 10*time.Second, "every branch answers", func() bool {
-		f.pings.mu.Lock()
-		defer f.pings.mu.Unlock()
-		return !slices.ContainsFunc(f.pings.list, func(s *series) bool { return s.sent <= len(s.waiting)+s.lost })
-	})
+	start := time.Now()
+	sitetest.Poll(f.T, 10*time.Second, "every branch answers", func() bool { return f.pings.answerSince(start) })
 	return f
 }
 
-func (f *fleet) policy(kind, name string) *policy {
+const firstLifetime = 7200
+
+func (f *fleet) policy(kind, algorithm, name string) *policy {
 	f.T.Helper()
-	p := &policy{path: "/v2.0/vpn/" + kind + "policies/", key: kind + "policy", proposal: firstAlgorithms, lifetime: 7200}
-	p.id = f.Make("vpn/"+kind+"policies", p.key, sitetest.With(algorithms[firstAlgorithms], client.Object{"name": name,
+	p := &policy{path: "/v2.0/vpn/" + kind + "policies/", key: kind + "policy", proposal: algorithm, lifetime: firstLifetime}
+	p.id = f.Make("vpn/"+kind+"policies", p.key, sitetest.With(algorithms[algorithm], client.Object{"name": name,
 		"lifetime": client.Object{"units": "seconds", "value": p.lifetime}}))
 	return p
-}
-
-func (p *policy) put(f *fleet, changes client.Object) {
-	f.T.Helper()
-	f.Call("PUT", p.path+p.id, client.Object{p.key: changes})
 }
 
 func (f *fleet) startBranch() {

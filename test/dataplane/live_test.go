@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,13 +15,21 @@ import (
 	"culvert/internal/sitetest"
 )
 
-// change is an edit of a fleet: whom it concerns, and whether they get other SAs.
+// change is an edit of a fleet: whom it concerns, whether they get other SAs, and how it is made.
 type change struct {
-	kind    string
-	members []*member
-	renews  bool
-	apply   func()
+	members  []*member
+	renews   bool
+	agree    func() // what the members have agreed on changes, on the other side too; may be nil
+	requests func() []request
 }
+
+// request is a PUT.
+type request struct {
+	path, key string
+	changes   client.Object
+}
+
+func (r request) body() client.Object { return client.Object{r.key: r.changes} }
 
 // changeKinds draw an edit that is to be made.
 var changeKinds = map[string]func(*rapid.T, *fleet, *member) change{
@@ -39,85 +49,70 @@ var changeKinds = map[string]func(*rapid.T, *fleet, *member) change{
 
 func drawAlgorithms(r *rapid.T, f *fleet, p *policy) change {
 	to := rapid.SampledFrom(slices.Sorted(keys(algorithms))).Draw(r, "algorithms")
-	return change{members: p.members, renews: to != p.proposal, apply: func() {
-		p.proposal = to
-		f.load()
-		p.put(f, algorithms[to])
-	}}
+	return change{p.members, to != p.proposal, func() { p.proposal = to; f.load() }, p.put(algorithms[to])}
 }
 
-func drawLifetime(r *rapid.T, f *fleet, p *policy) change {
+func drawLifetime(r *rapid.T, _ *fleet, p *policy) change {
 	to := rapid.IntRange(3600, 86400).Draw(r, "lifetime")
-	return change{members: p.members, renews: to != p.lifetime, apply: func() {
-		p.lifetime = to
-		p.put(f, client.Object{"lifetime": client.Object{"units": "seconds", "value": to}})
-	}}
+	return change{p.members, to != p.lifetime, func() { p.lifetime = to }, p.put(client.Object{"lifetime": client.Object{"units": "seconds", "value": to}})}
 }
 
-func drawEndpoints(r *rapid.T, f *fleet, m *member) change {
-	return change{members: []*member{m}, renews: true, apply: func() {
-		m.second = !m.second
-		f.load()
+func drawEndpoints(_ *rapid.T, f *fleet, m *member) change {
+	return change{[]*member{m}, true, func() { m.second = !m.second; f.load() }, func() []request {
 		list := []string{sitetest.Network(m.n)}
 		if m.second {
 			list = append(list, sitetest.SecondNetwork(m.n))
 		}
-		f.Call("PUT", "/v2.0/vpn/endpoint-groups/"+m.group, client.Object{"endpoint_group": client.Object{"endpoints": list}})
+		return []request{{"/v2.0/vpn/endpoint-groups/" + m.group, "endpoint_group", client.Object{"endpoints": list}}}
 	}}
 }
 
 func drawPSK(r *rapid.T, f *fleet, m *member) change {
 	to := rapid.StringMatching(`[A-Za-z0-9]{16}`).Draw(r, "psk")
-	return change{members: []*member{m}, renews: to != m.psk, apply: func() {
-		m.psk = to
-		f.load()
-		f.put(m, client.Object{"psk": to})
-	}}
+	return change{[]*member{m}, to != m.psk, func() { m.psk = to; f.load() }, m.put(client.Object{"psk": to})}
 }
 
-func drawDPD(r *rapid.T, f *fleet, m *member) change {
+func drawDPD(r *rapid.T, _ *fleet, m *member) change {
 	to := rapid.IntRange(5, 50).Draw(r, "interval")
-	return change{members: []*member{m}, renews: to != m.dpd, apply: func() {
-		m.dpd = to
-		f.put(m, client.Object{"dpd": client.Object{"action": "restart", "interval": to, "timeout": 60}})
-	}}
+	return change{[]*member{m}, to != m.dpd, func() { m.dpd = to }, m.put(client.Object{"dpd": client.Object{"action": "restart", "interval": to, "timeout": 60}})}
 }
 
-func drawMTU(r *rapid.T, f *fleet, m *member) change {
-	to := rapid.IntRange(1280, 1500).Draw(r, "mtu")
-	return change{members: []*member{m}, apply: func() { f.put(m, client.Object{"mtu": to}) }}
+func drawMTU(r *rapid.T, _ *fleet, m *member) change {
+	return change{[]*member{m}, false, nil, m.put(client.Object{"mtu": rapid.IntRange(1280, 1500).Draw(r, "mtu")})}
 }
 
-func drawName(r *rapid.T, f *fleet, m *member) change {
-	to := rapid.StringMatching(`[a-z ]{0,20}[a-z]`).Draw(r, "name")
-	return change{members: []*member{m}, apply: func() { f.put(m, client.Object{"name": "x" + to}) }}
+func drawName(r *rapid.T, _ *fleet, m *member) change {
+	return change{[]*member{m}, false, nil, m.put(client.Object{"name": "x" + rapid.StringMatching(`[a-z ]{0,20}[a-z]`).Draw(r, "name")})}
 }
 
-func drawInitiator(_ *rapid.T, f *fleet, m *member) change {
-	return change{members: []*member{m}, apply: func() {
-		f.put(m, client.Object{"initiator": "response-only"})
-		f.put(m, client.Object{"initiator": "bi-directional"})
-	}}
+func drawInitiator(_ *rapid.T, _ *fleet, m *member) change {
+	return change{[]*member{m}, false, nil, m.put(client.Object{"initiator": "response-only"}, client.Object{"initiator": "bi-directional"})}
 }
 
 // drawBurst changes three things of one connection without a pause.
 func drawBurst(r *rapid.T, f *fleet, m *member) change {
-	psk, dpd, endpoints := drawPSK(r, f, m), drawDPD(r, f, m), drawEndpoints(r, f, m)
-	return change{members: []*member{m}, renews: true, apply: func() { psk.apply(); dpd.apply(); endpoints.apply() }}
+	list := []change{drawPSK(r, f, m), drawDPD(r, f, m), drawEndpoints(r, f, m)}
+	return change{[]*member{m}, true, func() { each(list, func(c change) { c.agree() }) }, func() (all []request) {
+		each(list, func(c change) { all = append(all, c.requests()...) })
+		return all
+	}}
+}
+
+func each[T any](list []T, do func(T)) {
+	for _, x := range list {
+		do(x)
+	}
 }
 
 // drawSwap gives a connection another IPsec policy, with other algorithms (decision D3).
 func drawSwap(r *rapid.T, f *fleet, m *member) change {
 	to := rapid.SampledFrom(slices.Sorted(keys(algorithms))).Draw(r, "algorithms")
-	return change{members: []*member{m}, renews: to != m.esp.proposal || m.esp.lifetime != 3600, apply: func() {
+	return change{[]*member{m}, to != m.esp.proposal || m.esp.lifetime != firstLifetime, func() {
 		m.esp.members = slices.DeleteFunc(slices.Clone(m.esp.members), func(x *member) bool { return x == m })
-		p := f.policy("ipsec", fmt.Sprint("swapped for ", m.n))
-		p.proposal, p.lifetime, p.members = to, 3600, []*member{m}
-		p.put(f, sitetest.With(algorithms[to], client.Object{"lifetime": client.Object{"units": "seconds", "value": 3600}}))
-		m.esp = p
+		m.esp = f.policy("ipsec", to, fmt.Sprint("swapped for ", m.n))
+		m.esp.members = []*member{m}
 		f.load()
-		f.put(m, client.Object{"ipsecpolicy_id": p.id})
-	}}
+	}, func() []request { return m.put(client.Object{"ipsecpolicy_id": m.esp.id})() }}
 }
 
 func keys[V any](m map[string]V) func(func(string) bool) {
@@ -130,10 +125,35 @@ func keys[V any](m map[string]V) func(func(string) bool) {
 	}
 }
 
-func (f *fleet) put(m *member, changes client.Object) {
-	f.T.Helper()
-	f.Call("PUT", m.path(), client.Object{"ipsec_site_connection": changes})
+func (m *member) put(changes ...client.Object) func() []request {
+	return func() (out []request) {
+		each(changes, func(o client.Object) { out = append(out, request{m.path(), "ipsec_site_connection", o}) })
+		return out
+	}
 }
+
+func (p *policy) put(changes client.Object) func() []request {
+	return func() []request { return []request{{p.path + p.id, p.key, changes}} }
+}
+
+// checks runs a property so many times, whatever the flags say.
+func checks(t *testing.T, times int, property func(*rapid.T)) {
+	t.Helper()
+	rapidFlags.Lock()
+	once := sync.OnceFunc(rapidFlags.Unlock)
+	defer once()
+	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(times), "rapid.shrinktime": "0s", "rapid.nofailfile": "true"} {
+		if err := flag.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		once() // the flags have been read
+		property(r)
+	})
+}
+
+var rapidFlags sync.Mutex
 
 // tally is what came of the changes of one kind.
 type tally struct{ times, concerned, lost, worst, pings, otherLost int }
@@ -142,26 +162,20 @@ type tally struct{ times, concerned, lost, worst, pings, otherLost int }
 // other SAs where that is needed; all others keep their SPIs and lose no packet.
 func TestLiveEdits(t *testing.T) {
 	t.Parallel()
-	edits := "25"
+	edits := 25
 	if soak() {
-		edits = "500"
-	}
-	for name, value := range map[string]string{"rapid.checks": edits, "rapid.shrinktime": "0s", "rapid.nofailfile": "true"} {
-		if err := flag.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
+		edits = 500
 	}
 	f := newFleet(sitetest.NewSite(t), 50, 10)
 	tallies := map[string]*tally{}
-	rapid.Check(t, func(r *rapid.T) {
+	checks(t, edits, func(r *rapid.T) {
 		kind := rapid.SampledFrom(slices.Sorted(keys(changeKinds))).Draw(r, "kind")
 		m := f.members[rapid.IntRange(0, len(f.members)-1).Draw(r, "member")]
 		c := changeKinds[kind](r, f, m)
-		c.kind = kind
 		if tallies[kind] == nil {
 			tallies[kind] = &tally{}
 		}
-		f.make(r, c, tallies[kind])
+		f.make(r, kind, c, tallies[kind])
 		if t.Failed() {
 			r.FailNow()
 		}
@@ -175,23 +189,28 @@ func TestLiveEdits(t *testing.T) {
 }
 
 // make makes a change and looks at what came of it.
-func (f *fleet) make(r *rapid.T, c change, n *tally) {
+func (f *fleet) make(r *rapid.T, kind string, c change, n *tally) {
 	concerned := slices.Clone(c.members)
 	others := f.others(concerned)
 	spis, before := f.spis(), f.pings.settled()
-	c.apply()
+	if c.agree != nil {
+		c.agree()
+	}
+	for _, q := range c.requests() {
+		f.Call("PUT", q.path, q.body())
+	}
 	f.awaitActive(15*time.Second, concerned)
 	if c.renews {
-		sitetest.Poll(f.T, 5*time.Second, fmt.Sprintf("%s: other SAs, and none of before, for all concerned", c.kind), func() bool {
+		sitetest.Poll(f.T, 5*time.Second, fmt.Sprintf("%s: other SAs, and none of before, for all concerned", kind), func() bool {
 			now := f.spis()
 			return !slices.ContainsFunc(concerned, func(m *member) bool {
 				return len(now[m.id]) == 0 || slices.ContainsFunc(now[m.id], func(spi string) bool { return slices.Contains(spis[m.id], spi) })
 			})
 		})
 	} else {
-		f.kept(f.T, c.kind, concerned, spis, before)
+		f.kept(f.T, kind, concerned, spis, before)
 	}
-	f.kept(f.T, c.kind, others, spis, before)
+	f.kept(f.T, kind, others, spis, before)
 	after := f.pings.settled()
 	n.times++
 	n.concerned += len(concerned)
@@ -206,6 +225,6 @@ func (f *fleet) make(r *rapid.T, c change, n *tally) {
 		}
 	}
 	if n.worst > 2 { // of pings 50 ms apart: longer than make before break may take
-		r.Errorf("%s: a connection lost %d pings", c.kind, n.worst)
+		r.Errorf("%s: a connection lost %d pings", kind, n.worst)
 	}
 }

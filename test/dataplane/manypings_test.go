@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type series struct {
 	sent    int
 	waiting map[uint16]time.Time // by sequence number
 	lost    int
+	last    time.Time // when the newest request was sent that was answered
 }
 
 // patience is long because the machine may be busy; what was not sent comes back sooner or never.
@@ -115,10 +117,21 @@ func (p *manyPings) receive(ctx context.Context) {
 		}
 		p.mu.Lock()
 		if s := p.to[netip.AddrFrom4(a.Addr)]; s != nil {
-			delete(s.waiting, binary.BigEndian.Uint16(packet[6:]))
+			seq := binary.BigEndian.Uint16(packet[6:])
+			if at := s.waiting[seq]; at.After(s.last) {
+				s.last = at
+			}
+			delete(s.waiting, seq)
 		}
 		p.mu.Unlock()
 	}
+}
+
+// answerSince tells whether every address has answered a request that was sent after a time.
+func (p *manyPings) answerSince(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !slices.ContainsFunc(p.list, func(s *series) bool { return !s.last.After(at) })
 }
 
 // count is how a series stands.
