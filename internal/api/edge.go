@@ -21,6 +21,8 @@ type edge struct {
 	log  *slog.Logger
 	cors cors
 	fail func(http.ResponseWriter, *http.Request, error)
+	// observe is told of every request and of the pattern that served it.
+	observe func(method, route string, code int, took time.Duration)
 }
 
 // trace is what the log line tells of a request.
@@ -51,7 +53,11 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p := recover()
 		cut := e.caught(rec, r, t, p)
-		e.line(r, t, rec.status, logged, time.Since(began))
+		took := time.Since(began)
+		e.line(r, t, rec.status, logged, took)
+		if e.observe != nil {
+			e.observe(r.Method, r.Pattern, rec.status, took)
+		}
 		if cut {
 			panic(http.ErrAbortHandler)
 		}

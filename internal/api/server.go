@@ -49,10 +49,12 @@ type Config struct {
 	// AgentToken is the bearer token of /agent/v1/*. While it is empty those URIs do not exist.
 	AgentToken string
 	Log        *slog.Logger
-	PublicURL  string        // scheme and host that answers link to; "" takes them from each request
-	PageLimit  int           // rows of one list answer at most; 0: 1000
-	BulkLimit  int           // resources of one POST at most; 0: 100
-	Heartbeat  time.Duration // between two signs of life on an agent's watch; 0: 5 s
+	// Observe is told of every request: its method, the pattern that served it ("" for none), the status and the time.
+	Observe   func(method, route string, code int, took time.Duration)
+	PublicURL string        // scheme and host that answers link to; "" takes them from each request
+	PageLimit int           // rows of one list answer at most; 0: 1000
+	BulkLimit int           // resources of one POST at most; 0: 100
+	Heartbeat time.Duration // between two signs of life on an agent's watch; 0: 5 s
 }
 
 const (
@@ -89,7 +91,7 @@ func New(c Config) (http.Handler, error) {
 	s := &server{Config: c, buffers: make(chan []byte, keepBuffers)}
 	mux := http.NewServeMux()
 	s.routes(mux)
-	return &edge{next: mux, log: c.Log, cors: pages, fail: s.fail}, nil
+	return &edge{next: mux, log: c.Log, cors: pages, fail: s.fail, observe: c.Observe}, nil
 }
 
 func (s *server) routes(mux *http.ServeMux) {

@@ -112,7 +112,7 @@ The tunnels stay as they are until Ctrl-C. How to look further, in another termi
 
 // hostless starts a second server, without any gateway, for the fault that there is none.
 func (c *sandboxCmd) hostless(ctx context.Context, e *env) (*client.Client, func() error, error) {
-	ln, err := listen("127.0.0.1:0")
+	ln, err := listen("--listen", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}

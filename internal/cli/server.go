@@ -27,6 +27,8 @@ type serverCmd struct {
 	Gateway  string `default:"local" enum:"local,none" env:"CULVERT_GATEWAY" help:"local: this process is a gateway too and needs root; none: agents elsewhere are (${default})."`
 	gatewayFlags
 
+	MetricsListen string `env:"CULVERT_METRICS_LISTEN" placeholder:"ADDR" help:"Address and port to serve GET /metrics on, for Prometheus, such as 127.0.0.1:9697. It asks for no token and shows ids of all projects: keep it from tenants. Without it there is none."`
+
 	PublicURL   string            `env:"CULVERT_PUBLIC_URL" placeholder:"URL" help:"What links and the catalog say, such as https://vpn.example.net; without it what each request was sent to."`
 	Defaults    string            `default:"secure" enum:"secure,neutron" env:"CULVERT_DEFAULTS" help:"Algorithms of a policy that leaves them out: secure (IKEv2, aes-256, group14) or neutron (IKEv1, aes-128, group5)."`
 	WeakCrypto  string            `default:"warn" enum:"allow,warn,deny" env:"CULVERT_WEAK_CRYPTO" help:"What happens to md5, sha1, 3des and groups 1, 2, 5, 22: ${enum} (${default})."`
@@ -55,7 +57,7 @@ func (c *serverCmd) config(e *env) (server.Config, error) {
 	cloud, neutron, err := c.cloud()
 	return server.Config{Data: c.Data, Database: c.Database, PublicURL: c.PublicURL, Defaults: c.Defaults, WeakCrypto: c.WeakCrypto,
 		MaxPairs: c.MaxPairs, PageLimit: c.PageLimit, Quotas: c.Quota, CORSOrigins: c.CORSOrigin, TokenLifetime: c.TokenLifetime,
-		CatalogNames: catalogNames(c.CatalogName), Keystone: cloud, Neutron: neutron, Log: e.log}, err
+		CatalogNames: catalogNames(c.CatalogName), Keystone: cloud, Neutron: neutron, Log: e.log, Version: e.version}, err
 }
 
 func catalogNames(in map[string]string) (out []api.CatalogName) {
@@ -71,7 +73,7 @@ func (c *serverCmd) Run(e *env) error {
 			return err
 		}
 	}
-	ln, err := listen(c.Listen)
+	ln, err := listen("--listen", c.Listen)
 	if err != nil {
 		return err
 	}
@@ -112,10 +114,21 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ln net.Listener, ready fu
 		fmt.Fprintf(e.out, "First start: made the domain %s, the project %s and the user %s.\nPassword of %s, shown this once: %s\n",
 			a.DomainName, a.ProjectName, a.UserName, a.UserName, a.Password)
 	}
+	var scraped net.Listener
+	if c.MetricsListen != "" {
+		if scraped, err = listen("--metrics-listen", c.MetricsListen); err != nil {
+			return err
+		}
+		defer scraped.Close()
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	url := "http://" + reachable(c.Listen, ln.Addr())
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, ln, s.Handler) })
+	if scraped != nil {
+		e.log.Info("metrics", "url", "http://"+scraped.Addr().String()+"/metrics")
+		g.Go(func() error { return serveHTTP(ctx, scraped, s.Metrics) })
+	}
 	if c.Gateway == "local" {
 		own := agent.NewClient(url, s.AgentToken, agent.ClientOptions{Direct: true})
 		g.Go(func() error { return c.gatewayFlags.run(ctx, e, runDir(c.RunDir, c.Data), own) })
@@ -125,13 +138,13 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ln net.Listener, ready fu
 }
 
 // listen opens a listener, or says in one line what to do.
-func listen(address string) (net.Listener, error) {
+func listen(flag, address string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("listen on %s: another process uses this address: choose another with --listen", address)
+		return nil, fmt.Errorf("listen on %s: another process uses this address: choose another with %s", address, flag)
 	case err != nil:
-		return nil, fmt.Errorf("--listen: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return ln, nil
 }

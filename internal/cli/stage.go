@@ -48,7 +48,7 @@ func (c *stage) run(e *env, what string, show func(context.Context, *env, *clien
 	if err := checkClouds(c.Clouds); err != nil {
 		return err
 	}
-	ln, err := listen(c.Listen)
+	ln, err := listen("--listen", c.Listen)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type Config struct {
 	Now       func() time.Time // nil: time.Now
 	NewID     func() string    // nil: random UUIDs
 	Log       *slog.Logger
+	Version   string // of the program, for metrics
 }
 
 // Server is open until Close.
@@ -63,6 +64,7 @@ type Server struct {
 	Identity  *identity.Service // nil beside a Keystone
 	Resources *crud.Service
 	VPN       *vpn.Service
+	Metrics   http.Handler       // GET /metrics, without a token: for operators alone
 	keystone  *keystone.Keystone // nil: identity is our own
 	neutron   *neutron.Neutron   // nil: networks are our own
 	lock      *os.File

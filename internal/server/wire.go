@@ -12,6 +12,7 @@ import (
 	"culvert/internal/api"
 	"culvert/internal/identity"
 	"culvert/internal/keystone"
+	"culvert/internal/metrics"
 	"culvert/internal/neutron"
 	"culvert/internal/topology"
 	"culvert/internal/vpn"
@@ -40,6 +41,8 @@ func (s *Server) wire(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	out.ConnectionTags, out.Events, out.Statistics, out.Gateways = s.VPN, s.VPN, s.VPN, s.VPN
+	counted := metrics.New(metrics.Config{Source: s.VPN, Version: c.Version, Log: c.Log})
+	s.Metrics, out.Observe = counted.Handler(), counted.Observe
 	s.Handler, err = api.New(out)
 	return err
 }

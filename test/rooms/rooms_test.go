@@ -27,9 +27,10 @@ var may = map[string]string{
 	"internal/neutron":  "resource identity crud vpn",
 	"internal/gateway":  "vpn vici",
 	"internal/agent":    "vpn resource",
+	"internal/metrics":  "vpn resource",
 	"internal/openapi":  "resource",
 	"internal/api":      "openapi vpn crud identity resource",
-	"internal/server":   "api store topology vpn crud identity keyring resource keystone neutron",
+	"internal/server":   "api store topology vpn crud identity keyring resource keystone neutron metrics",
 	"internal/lab":      "",
 	"internal/site":     "client gateway lab",
 	"internal/demo":     "client lab site",
@@ -47,7 +48,8 @@ var may = map[string]string{
 
 // never are libraries that must stay in one place.
 var never = map[string]string{
-	"net/http":                        "internal/api internal/agent internal/client internal/cli internal/server internal/identity internal/keystone internal/neutron internal/resource internal/vpntest",
+	"net/http":                        "internal/api internal/agent internal/client internal/cli internal/server internal/identity internal/keystone internal/neutron internal/resource internal/metrics internal/vpntest",
+	"github.com/prometheus/":          "internal/metrics",
 	"database/sql":                    "internal/store internal/store/pgtest",
 	"github.com/vishvananda/netlink":  "internal/gateway internal/lab internal/vici/vicitest internal/testbox internal/sitetest",
 	"github.com/gophercloud/":         "internal/keystone internal/neutron",
