@@ -12,15 +12,15 @@ import (
 // The first CHILD_SA of an IKEv2 tunnel takes its keys from the IKE_SA, and its Diffie-Hellman group (pfs of the IPsec
 // policy) is not even spoken of (RFC 7296 section 1.2). Peers with different groups so agree, and part at the first rekeying,
 // an hour later. So whoever initiated a tunnel rekeys its CHILD_SA once, a moment after it came up: make before break, no
-// packet is lost. Where the peer refuses, the tunnel keeps its keys and carries a warning; charon then tries again about
+// packet is lost. Who answered does so a little later, where the other side has not. Where the peer refuses, the tunnel keeps its keys and carries a warning; charon then tries again about
 // every half minute, so that the warning goes when the peer has been mended.
 //
 // It is done once for each agreement: a rekeying that worked is remembered over restarts of ours, whoever began it. A tunnel
-// that was there before this process is left alone. IKEv1 names the group in each quick mode and needs none of this, and a
-// connection that only answers leaves the trial to the peer: what it knows, it knows from the peer's first rekeying.
+// that was there before this process is left alone. IKEv1 names the group in each quick mode and needs none of this.
 const (
-	tryGroupAfter  = 1200 * time.Millisecond // not in the way of what is being set up
-	tryGroupSpread = 800 * time.Millisecond
+	tryGroupAfter    = 1200 * time.Millisecond // not in the way of what is being set up
+	tryGroupSpread   = 800 * time.Millisecond
+	tryGroupAnswered = 4 * time.Second // more, where the peer initiated: it may do so itself
 )
 
 // agreement is the one under which charon is to make the connection's CHILD_SA (see childName), "" for IKEv1.
@@ -44,11 +44,15 @@ func (r *router) recall(l *loaded) {
 
 // tryGroupLater takes in a CHILD_SA that came up.
 func (s *session) tryGroupLater(sa *vici.Message) {
-	if sa.Get("version") != "2" || sa.Get("initiator") != "yes" {
+	if sa.Get("version") != "2" {
 		return
 	}
+	after := tryGroupAfter + time.Duration(jitter()*float64(tryGroupSpread))
+	if sa.Get("initiator") != "yes" {
+		after += tryGroupAnswered
+	}
 	for _, child := range sa.Section("child-sas").Sections() {
-		s.checks[child.Get("name")] = time.Now().Add(tryGroupAfter + time.Duration(jitter()*float64(tryGroupSpread)))
+		s.checks[child.Get("name")] = time.Now().Add(after)
 	}
 }
 
