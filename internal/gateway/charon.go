@@ -48,8 +48,9 @@ func (f folder) pidFile() string         { return f.file("pid") }
 
 // charonConf is strongswan.conf of one router. Plugins are few on purpose: 1.4 MB instead of 3.3 MB a router.
 //
-// The retransmit timings are pace (see repeats): charon never gives a peer up, the session does. threads=16: charon takes 4 to 9 workers for ever, and below that VICI
-// never answers.
+// The retransmit timings are pace (see repeats): charon never gives a peer up, the session does. threads=16: charon takes
+// 4 to 9 workers for ever, and below that VICI never answers. The error-notify plugin is left out: its records name neither
+// proposals nor networks nor, before charon has chosen a connection, identities; the log has all of them.
 //
 // i_dont_care…: without it charon answers no aggressive mode, also for a connection whose IKE policy asks for it. Others it
 // refuses all the same.
@@ -59,7 +60,7 @@ func charonConf(f folder, dataplane string) string {
 		kernel = "kernel-libipsec kernel-netlink"
 	}
 	return fmt.Sprintf(`charon-systemd {
-  load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default %s vici updown error-notify
+  load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default %s vici updown
   threads = 16
   i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   retransmit_timeout = %s
@@ -85,12 +86,9 @@ func charonConf(f folder, dataplane string) string {
     vici {
       socket = unix://%s
     }
-    error-notify {
-      socket = unix://%s
-    }
   }
 }
-`, kernel, decimal(repeatFirst.Seconds()), decimal(repeatBase), decimal(repeatLimit.Seconds()), repeatTries, f.file("charon.log"), f.socket(), f.file("charon.enfy"))
+`, kernel, decimal(repeatFirst.Seconds()), decimal(repeatBase), decimal(repeatLimit.Seconds()), repeatTries, f.file("charon.log"), f.socket())
 }
 
 // charon is a running daemon, ours or one that an earlier process of ours started.
@@ -127,7 +125,7 @@ func isCharonOf(pid int, f folder) bool {
 
 // startCharon starts the daemon in the namespace. It is a session of its own and lives on when this process ends.
 func startCharon(path string, f folder, ns *namespace, dataplane string, log *slog.Logger) (*charon, error) {
-	for _, stale := range []string{f.socket(), f.file("charon.enfy"), f.file("loaded.json")} {
+	for _, stale := range []string{f.socket(), f.file("loaded.json")} {
 		if err := os.Remove(stale); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("start charon: %w", err)
 		}
@@ -175,6 +173,22 @@ func (c *charon) alive(f folder) bool {
 	default:
 		return isCharonOf(c.pid, f)
 	}
+}
+
+// errCharonEnded says that a charon did not live long enough to be told anything.
+var errCharonEnded = errors.New("the IKE daemon ended as soon as it was started")
+
+// whileAlive is a context that ends with the daemon, if that is a child of ours.
+func (c *charon) whileAlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	alive, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-c.gone: // never, of an adopted one
+			cancel(errCharonEnded)
+		case <-alive.Done():
+		}
+	}()
+	return alive, func() { cancel(nil) }
 }
 
 // stop ends the daemon: it says DELETE to every peer and goes; after grace it is killed.

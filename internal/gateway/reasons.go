@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"culvert/internal/vpn"
@@ -30,9 +31,17 @@ func notInitiated() vpn.Reason {
 	return reason("not_initiated", "theirs", "ike_init", "the connection only answers, and the peer has not come yet",
 		"start the tunnel at the peer, or set initiator to bi-directional")
 }
-func adminDown() vpn.Reason {
-	return reason("admin_down", "ours", "config", "admin_state_up is false on the connection or its VPN service", "set admin_state_up to true on both")
+
+// adminDown names what is switched off: a Spec has the connection's state together with that of its VPN service, and the
+// service's with that of the router.
+func adminDown(c vpn.ConnectionSpec, services []vpn.ServiceSpec) vpn.Reason {
+	if slices.ContainsFunc(services, func(s vpn.ServiceSpec) bool { return s.ID == c.Service && !s.AdminStateUp }) {
+		return reason("admin_down", "ours", "config", "the VPN service of the connection, or its router, is administratively down",
+			"set admin_state_up of vpnservice "+c.Service+", and of its router, to true")
+	}
+	return reason("admin_down", "ours", "config", "the connection is administratively down", "set admin_state_up of the connection to true")
 }
+
 func noGateway() vpn.Reason {
 	return reason("router_without_gateway", "ours", "config", "the router has no external gateway", "set external_gateway_info of the router")
 }
@@ -50,6 +59,9 @@ func gatewayFailed(err error) vpn.Reason {
 	hint := ""
 	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
 		hint = h.Hint()
+	}
+	if errors.Is(err, errCharonEnded) {
+		return charonDied()
 	}
 	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), hint)
 }

@@ -179,7 +179,12 @@ func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh 
 			return nil, false, err
 		}
 	}
-	if s, err = dialSession(ctx, r); err != nil {
+	alive, done := r.charon.whileAlive(ctx)
+	defer done()
+	if s, err = dialSession(alive, r); err != nil {
+		if cause := context.Cause(alive); errors.Is(cause, errCharonEnded) {
+			err = fmt.Errorf("charon of router %s: %w", r.id, cause)
+		}
 		return nil, false, err
 	}
 	r.mu.Lock()

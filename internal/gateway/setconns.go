@@ -63,7 +63,7 @@ func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
 	var wanted []*connConfig
 	for _, cs := range list {
 		c := r.conns[cs.ID]
-		cfg, state, why := r.decide(cs, spec.External != nil, has, l.Salt, without(family[kinOf(cs)], cs.ID))
+		cfg, state, why := r.decide(cs, spec, has, l.Salt, without(family[kinOf(cs)], cs.ID))
 		if cfg != nil && unresolved[cs.ID] != nil {
 			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
 		}
@@ -110,11 +110,11 @@ func (r *router) notePeers(l *loaded) bool {
 }
 
 // decide answers a connection's configuration, or why it has none.
-func (r *router) decide(c vpn.ConnectionSpec, hasGateway bool, has available, key marker, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
+func (r *router) decide(c vpn.ConnectionSpec, spec vpn.Spec, has available, key marker, siblings []vpn.ConnectionSpec) (*connConfig, string, vpn.Reason) {
 	switch {
 	case !c.AdminStateUp:
-		return nil, vpn.StateDown, adminDown()
-	case !hasGateway:
+		return nil, vpn.StateDown, adminDown(c, spec.Services)
+	case spec.External == nil:
 		return nil, vpn.StateDown, noGateway()
 	case !c.LocalAddress.IsValid():
 		return nil, vpn.StateDown, noLocalAddress()

@@ -177,13 +177,7 @@ func (s *Service) forsake(ctx context.Context, kind string, ids []string) error 
 			return nil // it came back meanwhile, and what it reported is newer
 		}
 		for _, id := range ids {
-			var err error
-			if kind == KindService {
-				err = s.forsakeService(op, id, since, seen)
-			} else {
-				err = forsaken[Connection](op, kind, id, noGatewayHost(op.Now, since), seen)
-			}
-			if err != nil {
+			if err := s.forsakeOne(op, kind, id, since, seen); err != nil {
 				return err
 			}
 		}
@@ -191,16 +185,19 @@ func (s *Service) forsake(ctx context.Context, kind string, ids []string) error 
 	})
 }
 
-func (s *Service) forsakeService(op *crud.Op, id string, since time.Time, seen *transitions) error {
+func (s *Service) forsakeOne(op *crud.Op, kind, id string, since time.Time, seen *transitions) error {
 	why := noGatewayHost(op.Now, since)
-	grounded, err := s.grounded(op, id)
+	grounded, err := s.grounded(op, kind, id)
 	if err != nil {
 		return err
 	}
 	if grounded {
 		why = noGateway(op.Now)
 	}
-	return forsaken[VPNService](op, KindService, id, why, seen)
+	if kind == KindService {
+		return forsaken[VPNService](op, kind, id, why, seen)
+	}
+	return forsaken[Connection](op, kind, id, why, seen)
 }
 
 // forsaken leaves alone what a gateway host could change nothing about: what the configuration says of itself, unless it

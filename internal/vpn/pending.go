@@ -107,14 +107,14 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 		if watched {
 			status, why = Errored, reason(op.Now, "gateway_silent", "ours", "local", "the gateway host did not answer in time", "look at the agent's log")
 		}
+		grounded, err := s.grounded(op, w.kind, id)
+		if err != nil {
+			return err
+		}
+		if grounded {
+			status, why = Down, noGateway(op.Now)
+		}
 		if w.kind == KindService {
-			grounded, err := s.grounded(op, id)
-			if err != nil {
-				return err
-			}
-			if grounded {
-				status, why = Down, noGateway(op.Now)
-			}
 			return givenUp[VPNService](op, w.kind, id, w.intent, status, why, seen)
 		}
 		before := len(*seen)
@@ -125,8 +125,16 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 	})
 }
 
-// grounded says that a service stands on a router without an external gateway: that, and no gateway host, is what it lacks.
-func (s *Service) grounded(op *crud.Op, id string) (bool, error) {
+// grounded says that a service, or that of a connection, stands on a router without an external gateway: that, and no gateway
+// host, is what it lacks.
+func (s *Service) grounded(op *crud.Op, kind, id string) (bool, error) {
+	if kind == KindConnection {
+		c, _, err := crud.Load[Connection](op, op.Tx, KindConnection, id)
+		if err != nil {
+			return false, ignoreMissing(err)
+		}
+		id = c.VPNServiceID
+	}
 	v, _, err := crud.Load[VPNService](op, op.Tx, KindService, id)
 	if errors.Is(err, resource.ErrNotFound) {
 		return false, nil

@@ -140,6 +140,9 @@ func (s *Service) reportConnections(op *crud.Op, services []string, r Report, se
 		if err != nil {
 			return err
 		}
+		if nothingNew(known, c) {
+			continue
+		}
 		status, why := Down, c.Reason
 		switch c.State {
 		case StateUp:
@@ -152,6 +155,17 @@ func (s *Service) reportConnections(op *crud.Op, services []string, r Report, se
 		}
 	}
 	return nil
+}
+
+// nothingNew says that a gateway only begins again, most often after a restart of its own: what the negotiation with the peer
+// failed of before stays true until there is an answer.
+func nothingNew(known *Connection, r ConnectionReport) bool {
+	if r.State != StateDown || r.Reason == nil || known.Status != Down || known.StatusReason == nil {
+		return false
+	}
+	begins := func(code string) bool { return code == "connecting" || code == "not_initiated" }
+	local := []string{"config", "resolve", "local"}
+	return begins(r.Reason.Code) && !begins(known.StatusReason.Code) && !slices.Contains(local, known.StatusReason.Phase)
 }
 
 // stateful is what a service and a connection have in common.
