@@ -84,6 +84,7 @@ func (c *connection) note(f finding, now time.Time) {
 		return
 	}
 	if c.state == vpn.StateUp {
+		f.brief = f.brief || f.Code == peerDeleted.Code // a peer that rekeys deletes the old IKE_SA as well
 		c.cause, c.causeAt = f, now
 		switch {
 		case f.Phase == "rekey" || f.Code == "pfs_mismatch":

@@ -193,6 +193,16 @@ func (b *Branch) Terminate(ctx context.Context, connection string) error {
 	return err
 }
 
+// Rekey replaces an SA by a new one: of the CHILD_SA with this name, or with "" the connection's IKE_SA.
+func (b *Branch) Rekey(ctx context.Context, connection, child string) error {
+	what := []string{"--rekey", "--ike", connection}
+	if child != "" {
+		what = []string{"--rekey", "--child", child}
+	}
+	_, err := b.swanctl(ctx, what...)
+	return err
+}
+
 // ListSAs answers `swanctl --list-sas`, for people.
 func (b *Branch) ListSAs(ctx context.Context) (string, error) { return b.swanctl(ctx, "--list-sas") }
 

@@ -124,11 +124,7 @@ func (s *Service) bereave(op *crud.Op, services []*VPNService, rev int64, seen *
 			return err
 		}
 		for _, c := range conns {
-			before, why := len(*seen), routerGone(op.Now)
-			if err := setStatus[Connection](op, KindConnection, c.ID, rev, Down, why, seen); err != nil {
-				return err
-			}
-			if err := s.noteFound(op, seen, before, why); err != nil {
+			if err := setStatus[Connection](op, KindConnection, c.ID, rev, Down, routerGone(op.Now), seen); err != nil {
 				return err
 			}
 		}

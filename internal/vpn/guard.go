@@ -88,7 +88,11 @@ func (s *Service) RouterChanged(op *crud.Op, router string, what ...resource.Dif
 	}
 	r, err := s.Topology.Router(op, op.Tx, router)
 	if s.gone(err) {
-		if err := s.bereave(op, services, op.Tx.Next(), &transitions{}); err != nil {
+		var seen transitions
+		if err := s.bereave(op, services, op.Tx.Next(), &seen); err != nil {
+			return err
+		}
+		if err := s.noteFound(op, seen); err != nil {
 			return err
 		}
 		return s.touch(op, router)

@@ -117,11 +117,7 @@ func (s *Service) giveUp(ctx context.Context, id string, w pending) error {
 		if w.kind == KindService {
 			return givenUp[VPNService](op, w.kind, id, w.intent, status, why, seen)
 		}
-		before := len(*seen)
-		if err := givenUp[Connection](op, w.kind, id, w.intent, status, why, seen); err != nil {
-			return err
-		}
-		return s.noteFound(op, seen, before, why)
+		return givenUp[Connection](op, w.kind, id, w.intent, status, why, seen)
 	})
 }
 

@@ -3,7 +3,6 @@ package vpn
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -92,13 +91,12 @@ func stateTypes() []string { return []string{EventUp, EventDown, EventReason} }
 // compared holds what a gateway found at its first look against the last that the timeline says. It answers whether that is
 // news, and makes the event one of what has changed since.
 func (s *Service) compared(op *crud.Op, e *Event) (news bool, err error) {
-	var last Event
-	q := resource.EventQuery{Row: e.ConnectionID, Types: stateTypes(), Limit: 1}
-	err = op.Tx.Events(op, q, func(x *resource.Event) error { return json.Unmarshal(x.Doc, &last) })
+	last, err := lastState(op, e.ConnectionID)
 	if err != nil || e.Status == nil {
 		return false, err
 	}
 	if last.Status == nil { // nothing is known: that it is being set up is none either
+		e.Type = pick(*e.Status == Active, EventUp, EventReason)
 		return code(e.StatusReason) != "connecting", nil
 	}
 	was, is := *last.Status, *e.Status
@@ -117,19 +115,48 @@ func (s *Service) compared(op *crud.Op, e *Event) (news bool, err error) {
 	return true, nil
 }
 
-// noteFound writes into a connection's timeline the change of status that the server itself made, if it made one: seen had
-// so many before.
-func (s *Service) noteFound(op *crud.Op, seen *transitions, before int, why *Reason) error {
-	if len(*seen) == before {
-		return nil
+// lastState is the newest event that tells the connection's status.
+func lastState(op *crud.Op, connection string) (last Event, err error) {
+	q := resource.EventQuery{Row: connection, Types: stateTypes(), Limit: 1}
+	err = op.Tx.Events(op, q, func(x *resource.Event) error { return json.Unmarshal(x.Doc, &last) })
+	return last, err
+}
+
+func pick(yes bool, a, b string) string {
+	if yes {
+		return a
 	}
-	t := (*seen)[len(*seen)-1]
-	e := Event{Type: EventReason, Summary: "the server set the status to " + t.to, Status: &t.to, StatusReason: why}
-	if t.from == Active {
-		e.Type = EventDown
+	return b
+}
+
+// noteFound writes into the timelines what the server itself found out about connections, and that a gateway's word counts
+// again afterwards.
+func (s *Service) noteFound(op *crud.Op, seen transitions) error {
+	for _, t := range seen {
+		if t.kind != "connection" {
+			continue
+		}
+		if last, err := lastState(op, t.id); err != nil {
+			return err
+		} else if !ourFinding(t.code) && !ourFinding(code(last.StatusReason)) {
+			continue
+		}
+		e := Event{ConnectionID: t.id, Summary: "a gateway host tells of it again", Status: &t.to, StatusReason: t.why}
+		if t.why != nil {
+			e.Summary = t.why.Summary
+		}
+		news, err := s.compared(op, &e)
+		if err == nil && news {
+			err = s.note(op, t.id, e)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if why != nil {
-		e.Summary = fmt.Sprintf("%s: %s", why.Code, why.Summary)
-	}
-	return s.note(op, t.id, e)
+	return nil
+}
+
+// ourFinding says that no gateway gives this reason.
+func ourFinding(code string) bool {
+	return slices.Contains([]string{"no_gateway_host", "gateway_silent", "router_gone"}, code)
 }

@@ -8,7 +8,10 @@ import (
 )
 
 // transition is a status, or the code of its reason, that changed.
-type transition struct{ kind, id, project, from, to, code string }
+type transition struct {
+	kind, id, project, from, to, code string
+	why                               *Reason // of which code is
+}
 
 // transitions are those of one change.
 type transitions []transition
@@ -19,7 +22,10 @@ func (s *Service) changeStatus(ctx context.Context, fn func(*crud.Op, *transitio
 	var seen transitions
 	_, err := s.Resources.Change(ctx, func(op *crud.Op) error {
 		seen = nil
-		return fn(op, &seen)
+		if err := fn(op, &seen); err != nil {
+			return err
+		}
+		return s.noteFound(op, seen)
 	})
 	if err != nil {
 		return err
@@ -40,7 +46,7 @@ func (ts *transitions) note(kind, id, project, from, to string, before, after *R
 	if kind == KindService {
 		name = "vpnservice"
 	}
-	*ts = append(*ts, transition{name, id, project, from, to, code(after)})
+	*ts = append(*ts, transition{name, id, project, from, to, code(after), after})
 }
 
 func code(r *Reason) string {
