@@ -145,15 +145,23 @@ func isDefault(r netlink.Route) bool {
 	return ones == 0
 }
 
-// anchors answers the addresses that lo must carry: userland ESP needs an address of the gateway inside each local
-// selector (dataplane section 4), so where no interface has one, the selector's first host address stands in.
-func anchors(spec vpn.Spec) []netip.Prefix {
-	var own []netip.Addr
+// ownAddresses are those that the router has without our help: of its interfaces, which are there or will be, and in a
+// namespace that the operator bound it to those that are there, whatever the API says. It needs op.
+func (r *router) ownAddresses(spec vpn.Spec) (own []netip.Addr) {
+	if isBound(r.g, r.id) {
+		return slices.Clone(r.there)
+	}
 	for _, i := range wantedInterfaces(spec) {
 		for _, a := range i.link.Addresses {
 			own = append(own, a.Addr())
 		}
 	}
+	return own
+}
+
+// anchors answers the addresses that lo must carry: userland ESP needs an address of the gateway inside each local
+// selector (dataplane section 4), so where no interface has one, the selector's first host address stands in.
+func anchors(spec vpn.Spec, own []netip.Addr) []netip.Prefix {
 	var out []netip.Prefix
 	for _, c := range spec.Connections {
 		for _, p := range c.Local {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -16,9 +17,10 @@ import (
 	"culvert/internal/vpn"
 )
 
-// A borrowed namespace is a cloud's: its L3 agent makes it, with links, addresses, routes and settings, and removes it. Ours
-// in it are charon with its SAs, the guard's table and, for userland ESP, addresses on lo; nothing else is touched. Its name
-// is noted in the router's folder, so that Remove knows it after a restart.
+// A borrowed namespace is somebody else's, with links, addresses, routes and settings: a cloud's, whose L3 agent makes and
+// removes it, or one that the operator has bound the router to, perhaps the host's own. Ours in it are charon with its SAs
+// and routes, the guard's table and, for userland ESP, addresses on lo; nothing else is touched. Its name is noted in the
+// router's folder, so that Remove knows it after a restart.
 
 var namespaceName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`)
 
@@ -31,6 +33,14 @@ func (r *router) namespace(spec vpn.Spec) (*namespace, error) {
 		return r.ns, nil
 	}
 	r.forgetNamespace()
+	if before, err := r.borrowed(); err != nil || before != "" {
+		if err == nil {
+			err = errors.Join(r.moveOut(before), os.Remove(r.dir.file("namespace")))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("move to a namespace of our own: %w", err)
+		}
+	}
 	ns, err := openNamespace(NamespaceName(r.id))
 	if errors.Is(err, os.ErrNotExist) {
 		r.settled = false
@@ -59,17 +69,24 @@ func (r *router) forgetNamespace() {
 }
 
 func (r *router) borrow(name string) (*namespace, error) {
-	if !namespaceName.MatchString(name) || name == NamespaceName(r.id) {
+	if name != HostNetwork && !namespaceName.MatchString(name) || name == NamespaceName(r.id) {
 		return nil, fmt.Errorf("%q cannot be another's network namespace", name)
 	}
-	before, err := r.borrowed()
-	if err == nil && before != name {
-		err = writeFile(r.dir.file("namespace"), []byte(name+"\n"))
+	if before, err := r.borrowed(); err != nil || before != name {
+		if err == nil {
+			err = r.moveOut(before)
+		}
+		if err == nil {
+			err = writeFile(r.dir.file("namespace"), []byte(name+"\n"))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("move to another namespace: %w", err)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("note the namespace: %w", err)
+	ns, err := r.g.openBorrowed(name)
+	if errors.Is(err, os.ErrNotExist) && isBound(r.g, r.id) {
+		return nil, fmt.Errorf("--bind-router: it is not there: %w", err)
 	}
-	ns, err := openNamespace(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("the cloud's L3 agent has not made it on this host: %w", err)
 	}
@@ -94,7 +111,12 @@ func (r *router) followNamespace(ns *namespace) error {
 		return nil
 	}
 	r.g.log.Warn("the router's namespace was made anew; charon starts again in it", "router", r.id, "namespace", ns.name)
-	if err := r.charon.stop(r.g.closed, r.dir, 0); err != nil {
+	return r.endCharon(0)
+}
+
+// endCharon ends a charon that is to be replaced by one elsewhere.
+func (r *router) endCharon(grace time.Duration) error {
+	if err := r.charon.stop(r.g.closed, r.dir, grace); err != nil {
 		return err
 	}
 	r.charon = nil
@@ -105,6 +127,38 @@ func (r *router) followNamespace(ns *namespace) error {
 		<-s.ended // it marks the connections
 	}
 	return nil
+}
+
+// moveOut takes the router out of the namespace that it has been in until now, "" for one of our own.
+func (r *router) moveOut(before string) error {
+	if r.charon == nil {
+		r.charon = adoptCharon(r.dir)
+	}
+	if r.charon != nil && r.charon.alive(r.dir) {
+		r.g.log.Warn("the router moves to another namespace; its tunnels begin anew", "router", r.id)
+		if err := r.endCharon(stopGrace); err != nil {
+			return err
+		}
+	}
+	r.forgetNamespace()
+	return r.vacate(before)
+}
+
+// arrive sees what is in the borrowed namespace now.
+func (r *router) arrive(ns *namespace) error {
+	if err := r.followNamespace(ns); err != nil {
+		return err
+	}
+	noted, err := r.readAnchors()
+	if err != nil {
+		return err
+	}
+	v, err := viewOf(ns, noted)
+	r.seen, r.there = v.sight, v.own
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forward4, r.forward6 = v.forwards4, v.forwards6
+	return err
 }
 
 // isIn tells whether the process is in the namespace.
@@ -145,6 +199,20 @@ func (r *router) setAnchors(ns *namespace, want []netip.Prefix) error {
 	return r.writeAnchors(both, ordered(want))
 }
 
+// inUse are those of our addresses that a selector still covers: with an address the kernel takes away the routes that have it
+// as their source, so one that has become superfluous stays until its selector goes.
+func inUse(noted []netip.Prefix, spec vpn.Spec, wanted []netip.Prefix) (out []netip.Prefix) {
+	for _, p := range noted {
+		covered := slices.ContainsFunc(spec.Connections, func(c vpn.ConnectionSpec) bool {
+			return slices.ContainsFunc(c.Local, func(l netip.Prefix) bool { return l.Contains(p.Addr()) })
+		})
+		if covered && !slices.Contains(wanted, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 func ordered(list []netip.Prefix) []netip.Prefix {
 	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list)
@@ -180,7 +248,7 @@ func (r *router) writeAnchors(before, noted []netip.Prefix) error {
 
 // giveBack takes what is ours out of a borrowed namespace, after charon has gone.
 func (r *router) giveBack(name string) error {
-	ns, err := openNamespace(name)
+	ns, err := r.g.openBorrowed(name)
 	if errors.Is(err, os.ErrNotExist) { // and everything in it
 		return nil
 	}

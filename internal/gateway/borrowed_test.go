@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/internal/vpn"
 )
@@ -29,7 +31,21 @@ func cloudRouter(t *testing.T, name string, spec vpn.Spec) {
 	}
 	in("ip", "route", "add", "default", "via", spec.External.Gateways[0].String())
 	in("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=1")
-	in("nft", "add table ip cloud")
+	for _, line := range cloudFirewall {
+		in("nft", line)
+	}
+}
+
+// cloudFirewall is Neutron's way, and a little more: what did not come by an interface of its own leaves by none, and NAT is
+// for everybody.
+var cloudFirewall = []string{
+	"add table ip cloud",
+	"add chain ip cloud marks { type filter hook prerouting priority mangle; }",
+	"add rule ip cloud marks iifname != ipsec0 meta mark set meta mark & 0x0000ffff ^ 0x04000000",
+	"add chain ip cloud scope { type filter hook forward priority filter; }",
+	"add rule ip cloud scope oifname qr-* meta mark & 0xffff0000 != 0x04000000 drop",
+	"add chain ip cloud leaving { type nat hook postrouting priority srcnat; }",
+	"add rule ip cloud leaving masquerade",
 }
 
 func removeCloudRouter(t *testing.T, name string, spec vpn.Spec) {
@@ -46,7 +62,7 @@ func removeCloudRouter(t *testing.T, name string, spec vpn.Spec) {
 func picture(t *testing.T, name string) string {
 	t.Helper()
 	var out []string
-	for _, args := range [][]string{{"ip", "-4", "-br", "addr"}, {"ip", "-br", "link"}, {"ip", "route"}, {"nft", "list", "tables"},
+	for _, args := range [][]string{{"ip", "-4", "-br", "addr"}, {"ip", "-br", "link"}, {"ip", "route"}, {"ip", "rule"}, {"nft", "list", "tables"},
 		{"sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.rp_filter"}} {
 		out = append(out, output(t, append([]string{"ip", "netns", "exec", name}, args...)...))
 	}
@@ -62,10 +78,7 @@ func TestBorrowedNamespace(t *testing.T) {
 	const router = "aaaaabc1-1111-4111-8111-111111111111"
 	s := newSite(t, router, branchSwanctl(testPSK, netA))
 	spec := testSpec(router, testConnection("c1"))
-	spec.Namespace = "qrouter-" + router
-	if err := s.Set(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "L3 agent") {
-		t.Fatalf("set without the namespace: %v", err)
-	}
+	spec.Namespace, spec.Mark = "qrouter-"+router, &vpn.Mark{Value: 0x04000000, Mask: 0xffff0000}
 	t.Cleanup(func() { removeCloudRouter(t, spec.Namespace, spec) })
 	cloudRouter(t, spec.Namespace, spec)
 	before := picture(t, spec.Namespace)
@@ -84,11 +97,25 @@ func TestBorrowedNamespace(t *testing.T) {
 	s.set(spec)
 	s.ping("10.2.0.1")
 
-	removeCloudRouter(t, spec.Namespace, spec)
-	cloudRouter(t, spec.Namespace, spec)
-	s.set(spec)
+	// The cloud does as it likes, and tells nobody: the gateway looks.
+	in := func(args ...string) { output(t, append([]string{"ip", "-n", spec.Namespace}, args...)...) }
+	qg := wantedInterfaces(spec)[0].name
+	in("addr", "del", "192.0.2.1/24", "dev", qg) // as on a host that is standby from now on
+	if why := s.awaitReason(router, "c1", "local_address_missing"); !strings.Contains(why.Summary, "192.0.2.1") || !strings.Contains(why.Summary, spec.Namespace) {
+		t.Errorf("without its address: %+v", why)
+	}
+	in("addr", "add", "192.0.2.1/24", "dev", qg)
+	in("route", "replace", "default", "via", spec.External.Gateways[0].String())
 	s.awaitUp(router, "c1")
 	s.ping("10.2.0.1")
+	removeCloudRouter(t, spec.Namespace, spec)
+	spec.Rev = s.rev
+	if err := s.Set(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "L3 agent") {
+		t.Fatalf("set without the namespace: %v", err)
+	}
+	cloudRouter(t, spec.Namespace, spec)
+	s.awaitPing("10.2.0.1")
+	s.awaitUp(router, "c1")
 
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -108,4 +135,18 @@ func TestBorrowedNamespace(t *testing.T) {
 func testSpecIn(spec vpn.Spec, conns []vpn.ConnectionSpec) vpn.Spec {
 	spec.Connections = conns
 	return spec
+}
+
+// awaitPing waits until a ping through the tunnel is answered.
+func (s *site) awaitPing(lan string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); ; {
+		got, err := s.host.Ping(s.t.Context(), netip.MustParseAddr("10.1.0.10"), netip.MustParseAddr(lan), 1, 0)
+		if err == nil && got.Received == 1 {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			s.t.Fatalf("ping %s: %v, %v", lan, got, err)
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"culvert/internal/vpn"
@@ -28,6 +29,9 @@ type Config struct {
 	Physical map[string]string
 	// Dataplane is Auto (also ""), Kernel or Userland: who does ESP. Auto takes the kernel where it can.
 	Dataplane string
+	// Bind puts a router, by id, into a network namespace that is there already, by name or HostNetwork: only charon with its
+	// SAs and routes, the guard's table and, for userland ESP, addresses on lo are ours in it.
+	Bind map[string]string
 	// Pulse is the time between two looks at what the tunnels carry, and between two active probes; 0: 5 s.
 	Pulse time.Duration
 	Log   *slog.Logger // nil: none
@@ -41,7 +45,8 @@ type Gateway struct {
 	program string // charon-systemd
 	plane   string // Kernel or Userland, for charons that are started from now on
 	host    *netlink.Handle
-	links   sync.Mutex // bridges are shared between routers
+	home    netns.NsHandle // the namespace of this process, whatever its threads do later
+	links   sync.Mutex     // bridges are shared between routers
 	reports *publisher
 	journal *journal
 	names   *names
@@ -76,6 +81,9 @@ func New(cfg Config) (*Gateway, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	if err := checkBind(cfg.Bind); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	plane, err := pickDataplane(cfg.Dataplane, log)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -88,10 +96,15 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: netlink: %w", err)
 	}
-	g := &Gateway{cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), journal: events, routers: map[string]*router{}}
+	home, err := netns.Get()
+	if err != nil {
+		return nil, fmt.Errorf("gateway: the host's network namespace: %w", err)
+	}
+	g := &Gateway{home: home, cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), journal: events, routers: map[string]*router{}}
 	g.closed, g.close = context.WithCancel(context.Background())
 	g.names = newNames(g.now)
-	g.running.Add(2)
+	g.running.Add(3)
+	go g.followBorrowed()
 	go g.keepLogsShort()
 	go g.followNames()
 	return g, nil
@@ -134,7 +147,7 @@ func (g *Gateway) Set(ctx context.Context, spec vpn.Spec) error {
 	for {
 		r, err := g.router(spec.Router)
 		if err == nil {
-			err = r.set(ctx, spec)
+			err = r.set(ctx, g.bound(spec))
 		}
 		if errors.Is(err, errRemoved) {
 			continue // the next look finds a new one, or a closed gateway
@@ -248,5 +261,6 @@ func (g *Gateway) Close() error {
 	}
 	close(g.reports.stop)
 	g.host.Close()
+	_ = g.home.Close()
 	return g.journal.close()
 }

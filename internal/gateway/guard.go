@@ -16,7 +16,7 @@ import (
 const tunDevice = "ipsec0"
 
 // Chains of the guard. Forward and output hold what would leave in clear, forward and input what would come in clear.
-var chains = []string{"forward", "output", "input", "mss"}
+var chains = []string{"forward", "output", "input", "mss", keepChain, markChain}
 
 // guardRule is one rule: key says all of it (chain first) and is the rule's comment, by which it is known again.
 type guardRule struct {
@@ -47,6 +47,11 @@ func guardRules(spec vpn.Spec, dataplane string) []guardRule {
 					add(r)
 				}
 			}
+		}
+	}
+	if spec.Namespace != "" {
+		for _, r := range borrowedRules(spec, dataplane) {
+			add(r)
 		}
 	}
 	return rules

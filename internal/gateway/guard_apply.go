@@ -86,6 +86,9 @@ func (g guard) batch(nft *nftables.Conn, table *nftables.Table, have map[string]
 	for _, r := range want {
 		keys[r.key] = true
 		if have[r.key] == nil {
+			if r.chain == keepChain || r.chain == markChain { // it may be there; then this is no change
+				nft.AddChain(borrowedChain(r.chain, table))
+			}
 			nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: r.chain}, Exprs: r.exprs,
 				UserData: userdata.AppendString(nil, userdata.TypeComment, r.key)})
 			wrote = true
@@ -113,7 +116,7 @@ func addChains(nft *nftables.Conn, table *nftables.Table) {
 		"forward": nftables.ChainHookForward, "output": nftables.ChainHookOutput, "input": nftables.ChainHookInput,
 		"mss": nftables.ChainHookForward,
 	}
-	for _, name := range chains {
+	for _, name := range []string{"forward", "output", "input", "mss"} {
 		priority := nftables.ChainPriorityFilter
 		if name == "mss" {
 			priority = nftables.ChainPriorityMangle

@@ -25,12 +25,7 @@ func (r *router) probeTargets() map[string]probeTarget {
 
 // noteOwn notes the addresses of the router's interfaces, and those that stand in on lo (anchors).
 func (r *router) noteOwn(spec vpn.Spec, onLo []netip.Prefix) {
-	var own []netip.Addr
-	for _, i := range wantedInterfaces(spec) {
-		for _, a := range i.link.Addresses {
-			own = append(own, a.Addr())
-		}
-	}
+	own := r.ownAddresses(spec)
 	for _, a := range onLo {
 		own = append(own, a.Addr())
 	}

@@ -31,14 +31,19 @@ func (r *router) remove(ctx context.Context) error {
 		r.charon = nil
 	}
 	name, err := r.borrowed()
-	if err == nil && name != "" {
-		err = r.giveBack(name)
+	if err == nil {
+		err = r.vacate(name)
 	}
 	if err != nil {
 		return err
 	}
-	if name != "" {
-		return os.RemoveAll(string(r.dir))
+	return os.RemoveAll(string(r.dir))
+}
+
+// vacate takes everything of ours out of a borrowed namespace, or with "" takes our own away; charon has ended.
+func (r *router) vacate(borrowed string) error {
+	if borrowed != "" {
+		return r.giveBack(borrowed)
 	}
 	bridges, err := r.readBridges()
 	if err != nil {
@@ -54,10 +59,7 @@ func (r *router) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.dropBridges(bridges); err != nil {
-		return err
-	}
-	return os.RemoveAll(string(r.dir))
+	return r.dropBridges(bridges)
 }
 
 // removeLinks deletes our links: they would go with the namespace, but later, and a next router may want the names.

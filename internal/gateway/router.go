@@ -25,7 +25,9 @@ type router struct {
 	settled bool       // sysctls were seen to be right by this process
 	wired   *wiring    // as the last Set left it
 	charon  *charon
-	plane   string // Kernel or Userland: of the charon that runs
+	plane   string       // Kernel or Userland: of the charon that runs
+	seen    sight        // of a borrowed namespace, when it was last made true
+	there   []netip.Addr // its addresses then, but ours
 
 	mu          sync.Mutex // state, below; never held over a VICI call
 	spec        vpn.Spec
@@ -43,6 +45,8 @@ type router struct {
 	died        bool                 // charon, by itself, and none has been started since
 	ended       string               // how, where that is known
 	looks       map[netip.Addr]*look // at peers that are silent
+	forward4    bool                 // a borrowed namespace forwards IPv4
+	forward6    bool                 // and IPv6
 	unreachable time.Time            // charon said that a packet could not be sent for want of a route
 }
 
@@ -71,6 +75,9 @@ var errRemoved = errors.New("the router is being removed")
 // apply needs op.
 func (r *router) apply(ctx context.Context, spec vpn.Spec) error {
 	err := r.converge(ctx, spec)
+	if err != nil {
+		r.seen = sight{} // so that followBorrowed tries again, once there is something to try with
+	}
 	r.applied(spec, err)
 	return err
 }
@@ -87,7 +94,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	}
 	defer r.leave(ns)
 	if spec.Namespace != "" {
-		if err := r.followNamespace(ns); err != nil {
+		if err := r.arrive(ns); err != nil {
 			return err
 		}
 	}

@@ -64,6 +64,9 @@ func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
 	for _, cs := range list {
 		c := r.conns[cs.ID]
 		cfg, state, why := r.decide(cs, spec, has, l.Salt, without(family[kinOf(cs)], cs.ID))
+		if away := r.missingAddress(cs, spec.Namespace); cfg != nil && away != nil {
+			cfg, state, why = nil, vpn.StateDown, *away
+		}
 		if cfg != nil && unresolved[cs.ID] != nil {
 			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
 		}

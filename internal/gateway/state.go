@@ -40,6 +40,7 @@ func (r *router) applied(spec vpn.Spec, err error) {
 			}
 		}
 	}
+	r.warnForwarding()
 	r.publish(true)
 	for _, c := range r.conns {
 		if c.peer.Name != "" && !c.peer.Addr.IsValid() {
@@ -121,6 +122,7 @@ func (r *router) see(id string, sas map[string][]ikeSA) {
 			}
 		}
 	}
+	r.warnForwarding()
 	r.publish(false)
 }
 

@@ -15,9 +15,9 @@ type wiring struct {
 }
 
 func (r *router) wiring(spec vpn.Spec) *wiring {
-	w := &wiring{external: spec.External, internal: spec.Internal, onLo: anchors(probed(spec))}
+	w := &wiring{external: spec.External, internal: spec.Internal, onLo: anchors(probed(spec), r.ownAddresses(spec))}
 	if r.plane == Userland {
-		w.onLo = anchors(spec)
+		w.onLo = anchors(spec, r.ownAddresses(spec))
 	}
 	return w
 }
@@ -33,7 +33,11 @@ func (r *router) setWiring(ns *namespace, spec vpn.Spec) error {
 	want := r.wiring(spec)
 	r.noteOwn(spec, want.onLo)
 	if spec.Namespace != "" {
-		return r.setAnchors(ns, want.onLo)
+		noted, err := r.readAnchors()
+		if err != nil {
+			return err
+		}
+		return r.setAnchors(ns, append(want.onLo, inUse(noted, spec, want.onLo)...))
 	}
 	idle, err := r.setLinks(ns, spec, want)
 	if err != nil {

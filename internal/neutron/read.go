@@ -20,7 +20,10 @@ const some = 50
 
 // Owners of a router's ports (device_owner in Neutron's API reference). Interfaces of distributed and of highly available
 // routers have names of their own.
-const ownerGateway = "network:router_gateway"
+const (
+	ownerGateway = "network:router_gateway"
+	ownerSNAT    = "network:router_centralized_snat" // a distributed router's second port in each subnet
+)
 
 func ownsInterface(owner string) bool {
 	return slices.Contains([]string{"network:router_interface", "network:router_interface_distributed", "network:ha_router_replicated_interface"}, owner)
@@ -30,6 +33,32 @@ type router struct {
 	ID           string `json:"id"`
 	ProjectID    string `json:"project_id"`
 	AdminStateUp bool   `json:"admin_state_up"`
+	Distributed  bool   `json:"distributed"` // shown to administrators only, which the service user is
+}
+
+// namespace is where the L3 agent puts the router's external gateway: that of a distributed router stands apart from the
+// router, in a namespace on one host, as do its ports of the owner ownerSNAT (neutron/agent/l3/dvr_snat_ns.py). A highly
+// available router (neutron/agent/l3/ha_router.py) is named like any other, on each of its hosts; its addresses are where
+// keepalived puts them.
+func (r router) namespace() string {
+	if r.Distributed {
+		return "snat-" + r.ID
+	}
+	return "qrouter-" + r.ID
+}
+
+// noScope returns the mark of packets from a network in no address scope. The L3 agent marks what comes by an interface of
+// the router's, and drops what leaves by one without the mark of that one's scope: all that comes out of a device that it
+// does not know (neutron/agent/l3/router_info.py, ADDRESS_SCOPE_MARK_ID_MIN and _MASK). Marks of address scopes are numbered by
+// the agent as it meets them, and nobody else is told.
+func noScope() *vpn.Mark { return &vpn.Mark{Value: 1024 << 16, Mask: 0xffff0000} }
+
+// isInterface tells whether the port is a link between that namespace and a subnet.
+func (r router) isInterface(owner string) bool {
+	if r.Distributed {
+		return owner == ownerSNAT
+	}
+	return ownsInterface(owner)
 }
 
 type port struct {
@@ -110,7 +139,7 @@ func (n *Neutron) get(ctx context.Context, collection string, query url.Values, 
 
 // readRouters reads routers as the VPN sees them; those that do not exist are missing.
 func (n *Neutron) readRouters(ctx context.Context, ids []string) (map[string]*vpn.Router, error) {
-	routers, err := list[router](ctx, n, "routers", "id", ids, "id", "project_id", "admin_state_up")
+	routers, err := list[router](ctx, n, "routers", "id", ids, "id", "project_id", "admin_state_up", "distributed")
 	if err != nil || len(routers) == 0 {
 		return nil, err
 	}
@@ -122,21 +151,22 @@ func (n *Neutron) readRouters(ctx context.Context, ids []string) (map[string]*vp
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]*vpn.Router{}
-	for _, r := range routers {
-		out[r.ID] = &vpn.Router{ID: r.ID, ProjectID: r.ProjectID, AdminStateUp: r.AdminStateUp, Namespace: "qrouter-" + r.ID}
-	}
 	slices.SortFunc(ports, func(a, b port) int { return strings.Compare(a.ID, b.ID) })
+	out, as := map[string]*vpn.Router{}, map[string]router{}
+	for _, r := range routers {
+		out[r.ID] = &vpn.Router{ID: r.ID, ProjectID: r.ProjectID, AdminStateUp: r.AdminStateUp, Namespace: r.namespace(), Mark: noScope()}
+		as[r.ID] = r
+	}
 	for _, p := range ports {
-		if r := out[p.DeviceID]; r != nil {
-			attach(r, p, subnets)
+		if v := out[p.DeviceID]; v != nil {
+			as[p.DeviceID].attach(v, p, subnets)
 		}
 	}
 	return out, nil
 }
 
-// attach adds a port to its router.
-func attach(r *vpn.Router, p port, subnets map[string]subnet) {
+// attach adds a port of the router to what the VPN sees of it.
+func (r router) attach(v *vpn.Router, p port, subnets map[string]subnet) {
 	l := vpn.Link{Port: p.ID, Network: p.NetworkID, MAC: p.MAC}
 	for _, f := range p.FixedIPs {
 		s, known := subnets[f.SubnetID]
@@ -148,14 +178,14 @@ func attach(r *vpn.Router, p port, subnets map[string]subnet) {
 			l.Gateways = append(l.Gateways, *s.GatewayIP)
 		}
 		if ownsInterface(p.Owner) {
-			r.Subnets = append(r.Subnets, s.ID)
+			v.Subnets = append(v.Subnets, s.ID)
 		}
 	}
 	switch {
 	case p.Owner == ownerGateway:
-		r.External = &l
-	case ownsInterface(p.Owner):
-		r.Internal = append(r.Internal, l)
+		v.External = &l
+	case r.isInterface(p.Owner):
+		v.Internal = append(v.Internal, l)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -26,10 +25,13 @@ const (
 	folderVariable = "CULVERT_TEST_FOLDER"
 )
 
+// Tests is a *testing.M, or what wraps one.
+type Tests interface{ Run() (code int) }
+
 // Main is a TestMain: it runs the tests in a sandbox and ends the process with their exit code, which is 1 as well when
 // they left something behind (see Inventory). prepare, which may be nil, runs outside of it, with a folder that the tests
 // find by Folder and that goes away with the sandbox.
-func Main(m *testing.M, prepare func(dir string) error) {
+func Main(m Tests, prepare func(dir string) error) {
 	var code int
 	var err error
 	switch os.Getenv(roleVariable) {
@@ -158,7 +160,7 @@ func furnish() error {
 }
 
 // inside runs the tests and then looks at what they left.
-func inside(m *testing.M) (int, error) {
+func inside(m Tests) (int, error) {
 	flag.Parse()
 	if err := moreParallel(); err != nil {
 		return 1, err

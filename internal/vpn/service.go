@@ -38,6 +38,8 @@ type Router struct {
 	Subnets      []string // ids of the subnets that its interfaces are on
 	// Namespace is the network namespace that the router lives in already, wherever it is; "": a gateway makes one.
 	Namespace string
+	// Mark is what that namespace's owner wants of packets out of a tunnel; nil: nothing.
+	Mark *Mark
 }
 
 // Subnet is what the VPN needs to know of a subnet.

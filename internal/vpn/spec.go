@@ -1,6 +1,7 @@
 package vpn
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 
@@ -16,12 +17,22 @@ type Spec struct {
 	Removed bool `json:"removed,omitempty"`
 	// Namespace names a network namespace that somebody else makes, wires and removes, such as a cloud's L3 agent: the
 	// gateway works in it. "": the gateway makes one, with everything in it.
-	Namespace   string           `json:"namespace,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	// Mark is what packets out of a tunnel carry in a Namespace whose owner drops what is not marked as its own; nil: none.
+	Mark        *Mark            `json:"mark,omitempty"`
 	External    *Link            `json:"external,omitempty"` // nil: the router has no external gateway
 	Internal    []Link           `json:"internal,omitempty"`
 	Services    []ServiceSpec    `json:"services,omitempty"`
 	Connections []ConnectionSpec `json:"connections,omitempty"` // sorted by ID
 }
+
+// Mark is a firewall mark: of a packet's mark the bits of Mask become those of Value.
+type Mark struct {
+	Value uint32 `json:"value"`
+	Mask  uint32 `json:"mask"`
+}
+
+func (m Mark) String() string { return fmt.Sprintf("%#x/%#x", m.Value, m.Mask) }
 
 // Link is one interface of a router.
 type Link struct {

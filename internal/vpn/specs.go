@@ -89,7 +89,7 @@ func (s *Service) spec(op *crud.Op, router string, rev int64) (Spec, error) {
 	if err != nil {
 		return spec, err
 	}
-	spec.External, spec.Internal, spec.Namespace = r.External, r.Internal, r.Namespace
+	spec.External, spec.Internal, spec.Namespace, spec.Mark = r.External, r.Internal, r.Namespace, r.Mark
 	known := s.lookups(op)
 	for _, v := range services {
 		v.AdminStateUp = v.AdminStateUp && r.AdminStateUp

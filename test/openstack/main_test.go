@@ -7,8 +7,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"culvert/internal/client"
+	"culvert/internal/testbox"
 )
 
 // cloud is the running stack.
@@ -26,39 +27,37 @@ type cloud struct {
 	program string // culvert
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// A stack that is up already is used where it is: whoever started it has made it a sandbox.
+func TestMain(m *testing.M) {
+	if _, given := os.LookupEnv(stackVariable); given {
+		os.Exit(m.Run())
+	}
+	testbox.Main(inStack{m}, testbox.BuildProgram)
+}
 
-func run(m *testing.M) (code int) {
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "test/openstack needs root")
-		return 1
-	}
-	dir, given := os.LookupEnv("CULVERT_OPENSTACK")
-	if !given {
-		tmp, err := os.MkdirTemp("", "culvert-openstack-")
-		if err != nil {
+const stackVariable = "CULVERT_OPENSTACK"
+
+// inStack runs the tests while a stack is up.
+type inStack struct{ tests testbox.Tests }
+
+func (s inStack) Run() (code int) {
+	dir := filepath.Join(testbox.Folder(), "stack")
+	defer func() {
+		if err := script("down", dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			return 1
+			code = 1
 		}
-		defer os.RemoveAll(tmp)
-		dir = tmp
-		defer script("down", dir)
-		if err := script("up", dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	if err := os.Setenv("CULVERT_OPENSTACK", dir); err != nil {
+	}()
+	if err := errors.Join(script("up", dir), os.Setenv(stackVariable, dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return s.tests.Run()
 }
 
 // script runs stack.
 func script(args ...string) error {
 	cmd := exec.Command("./stack", args...)
-	cmd.Env = append(os.Environ(), "KEYSTONE_PORT="+freePort(), "NEUTRON_PORT="+freePort())
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("stack %s: %w", strings.Join(args, " "), err)
@@ -66,20 +65,10 @@ func script(args ...string) error {
 	return nil
 }
 
-func freePort() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "0"
-	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
-}
-
 // theCloud reads what the stack says of itself, builds the program, and makes the service user if it is the first.
 func theCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{dir: os.Getenv("CULVERT_OPENSTACK")}
+	c := &cloud{dir: os.Getenv(stackVariable), program: testbox.Program()}
 	text, err := os.ReadFile(filepath.Join(c.dir, "env"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,9 +80,11 @@ func theCloud(t *testing.T) *cloud {
 	}
 	c.keystone, c.neutron = env["KEYSTONE_URL"], env["NEUTRON_URL"]
 	c.adminPassword, c.servicePassword = env["ADMIN_PASSWORD"], env["SERVICE_PASSWORD"]
-	c.program = filepath.Join(t.TempDir(), "culvert")
-	if out, err := exec.Command("go", "build", "-o", c.program, "culvert").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if testbox.Folder() == "" {
+		dir := t.TempDir()
+		if c.program = filepath.Join(dir, "culvert"); testbox.BuildProgram(dir) != nil {
+			t.Fatal("the program cannot be built")
+		}
 	}
 	c.serviceUser(t)
 	return c

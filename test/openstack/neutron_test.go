@@ -4,6 +4,7 @@ package openstack
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,20 +27,37 @@ type site struct {
 	network, subnet, routerID string
 }
 
+// newSite makes one whose external network is of a kind of its own.
 func newSite(t *testing.T, gateway string, flags ...string) *site {
+	t.Helper()
+	return newSiteOn(t, object{}, object{}, gateway, flags...)
+}
+
+// newSiteOn adds attributes to the external network and to the router, which the cloud's administrator then makes.
+func newSiteOn(t *testing.T, wan, router object, gateway string, flags ...string) *site {
 	t.Helper()
 	s := &site{cloud: theCloud(t)}
 	s.url, s.log = s.beside(t, gateway, flags...)
 	s.project, s.projectName = s.newProject(t, "site")
 	p := s.newPerson(t, s.project, s.projectName, "member")
 	s.admin, s.member = at(s.cloud.admin(t), s.url), at(s.login(t, p.name, p.password, p.project), s.url)
-	s.external = made(t, s.admin, "/v2.0/networks", "network", object{"name": "wan", "router:external": true})
+	s.external = made(t, s.admin, "/v2.0/networks", "network", with(object{"name": "wan", "router:external": true}, wan))
 	s.externalSubnet = made(t, s.admin, "/v2.0/subnets", "subnet", object{"network_id": s.external, "ip_version": 4, "cidr": "192.0.2.0/24", "gateway_ip": "192.0.2.254"})
 	s.network = made(t, s.member, "/v2.0/networks", "network", object{"name": "lan"})
 	s.subnet = made(t, s.member, "/v2.0/subnets", "subnet", object{"network_id": s.network, "ip_version": 4, "cidr": "10.1.0.0/24"})
-	s.routerID = made(t, s.member, "/v2.0/routers", "router", object{"name": "r"})
+	maker := s.member
+	if len(router) > 0 {
+		maker, router = s.admin, with(router, object{"project_id": s.project})
+	}
+	s.routerID = made(t, maker, "/v2.0/routers", "router", with(object{"name": "r"}, router))
 	want(t, s.member, "PUT", s.router("/add_router_interface"), object{"subnet_id": s.subnet}, 200)
 	return s
+}
+
+func with(o, more object) object {
+	out := maps.Clone(o)
+	maps.Copy(out, more)
+	return out
 }
 
 func (s *site) router(action string) string { return "/v2.0/routers/" + s.routerID + action }
@@ -236,11 +254,8 @@ func (s *site) connection(t *testing.T, service, group string, more object) stri
 	ike := made(t, s.member, "/v2.0/vpn/ikepolicies", "ikepolicy", object{"pfs": "group19"})
 	esp := made(t, s.member, "/v2.0/vpn/ipsecpolicies", "ipsecpolicy", object{"pfs": "group19"})
 	peer := made(t, s.member, "/v2.0/vpn/endpoint-groups", "endpoint_group", object{"type": "cidr", "endpoints": []string{"10.2.0.0/24"}})
-	attrs := object{"vpnservice_id": service, "ikepolicy_id": ike, "ipsecpolicy_id": esp, "peer_address": "192.0.2.2", "peer_id": "192.0.2.2",
-		"psk": psk, "local_ep_group_id": group, "peer_ep_group_id": peer, "mtu": 1400}
-	for k, v := range more {
-		attrs[k] = v
-	}
+	attrs := with(object{"vpnservice_id": service, "ikepolicy_id": ike, "ipsecpolicy_id": esp, "peer_address": "192.0.2.2", "peer_id": "192.0.2.2",
+		"psk": psk, "local_ep_group_id": group, "peer_ep_group_id": peer, "mtu": 1400}, more)
 	return "/v2.0/vpn/ipsec-site-connections/" + made(t, s.member, "/v2.0/vpn/ipsec-site-connections", "ipsec_site_connection", attrs)
 }
 
