@@ -28,6 +28,7 @@ type Fault struct {
 	Within time.Duration
 	// Vague says that a gateway cannot know more than the code says, and why.
 	Vague   string
+	Cure    *Mend    // the change through the API that ends it; nil: there is none
 	Passing []string // codes that are true for a moment before
 	After   []string // codes that are as true a little later
 

@@ -115,7 +115,7 @@ func (l *Laid) startBranch(ctx context.Context, namespace string) (err error) {
 		l.peer(&p)
 	}
 	l.Branch, err = lab.StartBranch(ctx, lab.Config{Name: namespace, Bridge: l.site.OuterBridge(), RunDir: l.scene.RunDir,
-		Address: []netip.Prefix{netip.PrefixFrom(l.outer, 24)}, LAN: []netip.Addr{l.inner}, Swanctl: p.Conf()})
+		Address: []netip.Prefix{netip.PrefixFrom(l.outer, 24)}, LAN: []netip.Addr{l.inner, addr(strings.TrimSuffix(otherNet(l.network()), "0/24") + "1")}, Swanctl: p.Conf()})
 	return err
 }
 

@@ -57,11 +57,11 @@ func broken() []Fault {
 // carried are faults that leave the tunnel up and packets behind.
 func carried() []Fault {
 	hole := Fault{Name: "mtu-black-hole", Broken: "the path drops packets of more than 1280 bytes and says nothing", Code: "mtu_black_hole",
-		before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, []string{"udp sport 4500 meta length > 1280 drop"}), probed: ".1"}
+		before: filter([]string{"udp dport 4500 meta length > 1280 drop"}, []string{"udp sport 4500 meta length > 1280 drop"}), probed: ".1"}.mended("connection", "mtu", FromHint)
 	out := Fault{Name: "one-way-out", Broken: "ESP to the peer is dropped on the way: we send, nothing comes back", Code: "one_way_traffic",
 		before: filter([]string{espInUDP + " drop", "meta l4proto esp drop"}, nil), event: traffic}
 	in := Fault{Name: "one-way-in", Broken: "the machines behind us answer nothing: the peer sends, nothing goes back", Code: "one_way_traffic", event: unanswered}
-	quiet := Fault{Name: "probe-unanswered", Broken: "there is no machine at probe_address", Code: "probe_lost", probed: ".77"}
+	quiet := Fault{Name: "probe-unanswered", Broken: "there is no machine at probe_address", Code: "probe_lost", probed: ".77"}.mended("connection", "probe_address", nil)
 	all := []Fault{hole, out, in, quiet}
 	for i := range all {
 		all[i].Status, all[i].Within = "ACTIVE", time.Minute
