@@ -149,8 +149,8 @@ func (j *journal) forget(upTo int64) {
 		j.queue = append([]vpn.Seen(nil), j.queue[n:]...)
 		j.first += n
 	}
-	if len(j.queue) == 0 {
-		j.remove()
+	if len(j.queue) == 0 && j.lines > 0 {
+		j.rewrite()
 	}
 }
 
@@ -160,26 +160,29 @@ func (j *journal) clear() {
 	defer j.mu.Unlock()
 	j.first += int64(len(j.queue))
 	j.queue = nil
-	j.remove()
+	if err := j.remove(); err != nil {
+		j.log.Warn("events would be told again after a restart", "error", err)
+	}
 }
 
 // remove takes the file away until there is something to write again. It needs mu.
-func (j *journal) remove() {
-	if j.file == nil {
-		return
-	}
-	if err := errors.Join(j.file.Close(), os.Remove(j.path)); err != nil {
-		j.log.Warn("events would be told again after a restart", "error", err)
+func (j *journal) remove() (err error) {
+	if j.file != nil {
+		err = j.file.Close()
 	}
 	j.file, j.lines = nil, 0
+	if e := os.Remove(j.path); !errors.Is(e, os.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // close leaves what is to be told to the next process.
 func (j *journal) close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.file == nil {
-		return nil
+	if len(j.queue) == 0 || j.file == nil {
+		return j.remove()
 	}
 	return j.file.Close()
 }

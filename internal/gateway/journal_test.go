@@ -74,15 +74,20 @@ func TestJournal(t *testing.T) {
 		t.Fatal(d)
 	}
 	next.forget(upTo)
-	if _, err := os.Stat(path); err == nil {
-		t.Error("a journal that has told everything leaves a file")
+	if text, err := os.ReadFile(path); err != nil || len(text) > 0 {
+		t.Errorf("the file after everything is told: %q %v", text, err)
 	}
 	next.note(happened("e"), now)
 	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 1 {
 		t.Errorf("the file with one event more: %q %v", text, err)
 	}
+	_, upTo = next.oldest(9)
+	next.forget(upTo)
 	if err := next.close(); err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a journal that has told everything leaves a file")
 	}
 }
 

@@ -146,6 +146,9 @@ func (s *Service) noteFound(op *crud.Op, seen transitions) error {
 			e.Summary = t.why.Summary
 		}
 		news, err := s.compared(op, &e)
+		if t.from == Active && t.to != Active {
+			e.Type = EventDown
+		}
 		if err == nil && news {
 			err = s.note(op, t.id, e)
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"culvert/internal/client"
 	"culvert/internal/server"
 	"culvert/internal/vpn"
@@ -51,6 +53,7 @@ func gatewayHosts(t *testing.T, database string) {
 	h.stays("DOWN", "no_gateway_host")
 	report(t, srv, up)
 	h.await("ACTIVE", "")
+	h.timeline("create", "down no_gateway_host", "update", "up")
 	down := &vpn.Reason{Code: "admin_down", Side: "ours", Phase: "config", Summary: "off"}
 	put(t, srv, conn, client.Object{"admin_state_up": false})
 	up.Rev = w.spec(func(s *vpn.Spec) bool { return !s.Connections[0].AdminStateUp }).Rev
@@ -209,4 +212,25 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+string(b))
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// timeline compares the events of the connection: this gateway host tells of none itself.
+func (h *hostScene) timeline(want ...string) {
+	h.Helper()
+	answer, err := h.srv.As("reader").Call(h.Context(), "GET", "/v2.0/vpn/ipsec-site-connections/"+h.conn+"/events?sort_dir=asc", nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	var got []string
+	for _, e := range answer["events"].([]any) {
+		e := e.(client.Object)
+		text := e["type"].(string)
+		if why, ok := e["status_reason"].(client.Object); ok {
+			text += " " + why["code"].(string)
+		}
+		got = append(got, text)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		h.Errorf("the timeline (-want +got):\n%s", d)
+	}
 }
