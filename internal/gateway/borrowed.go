@@ -256,7 +256,8 @@ func (r *router) giveBack(name string) error {
 		return err
 	}
 	defer ns.Close()
-	return errors.Join(r.setAnchors(ns, nil), guard{ns}.remove())
+	_, err = spd{ns}.set(nil, true)
+	return errors.Join(err, r.setAnchors(ns, nil), guard{ns}.remove())
 }
 
 // remove takes the guard's table away.

@@ -133,10 +133,8 @@ func startCharon(path string, f folder, ns *namespace, dataplane string, log *sl
 	if err := writeFile(f.conf(), []byte(charonConf(f, dataplane))); err != nil {
 		return nil, fmt.Errorf("start charon: %w", err)
 	}
-	if dataplane == Kernel { // what a killed charon left behind
-		if err := errors.Join(ns.nl.XfrmPolicyFlush(), ns.nl.XfrmStateFlush(0)); err != nil {
-			return nil, fmt.Errorf("start charon: flush old SAs: %w", err)
-		}
+	if err := (spd{ns}).flush(dataplane); err != nil {
+		return nil, fmt.Errorf("start charon: %w", err)
 	}
 	out, err := os.OpenFile(f.file("charon.out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -181,7 +181,15 @@ func (r *router) heldBack() (map[string]uint64, error) {
 		return nil, err
 	}
 	defer ns.Close()
-	return guard{ns}.counted()
+	counted, err := guard{ns}.counted()
+	if err != nil {
+		return nil, err
+	}
+	used, err := spd{ns}.used()
+	for key, n := range used {
+		counted[key] += n
+	}
+	return counted, err
 }
 
 // counted answers the packets that each counting rule has met, by its key without the data plane.

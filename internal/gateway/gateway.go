@@ -51,6 +51,7 @@ type Gateway struct {
 	journal *journal
 	names   *names
 	written atomic.Int64 // VICI writes of sessions that ended
+	tables  sync.Once    // said that the kernel has no nft tables
 	running sync.WaitGroup
 	closed  context.Context
 	close   context.CancelFunc

@@ -70,7 +70,7 @@ func (g guard) set(want []guardRule, prune bool) (extra bool, err error) {
 		err = nft.Flush()
 	}
 	if err != nil {
-		return true, fmt.Errorf("write guard: %w", err)
+		return true, fmt.Errorf("write guard: %w", plainer(nft, err))
 	}
 	return extra, g.ns.rules.note(g.ns, keys, generation, wrote)
 }
@@ -109,6 +109,18 @@ func (g guard) batch(nft *nftables.Conn, table *nftables.Table, have map[string]
 		wrote = true
 	}
 	return keys, wrote, extra, nil
+}
+
+// errNoTables says that the kernel lacks nftables, or their family inet.
+var errNoTables = errors.New("this kernel has no nftables for inet (CONFIG_NF_TABLES_INET)")
+
+// plainer is errNoTables where not even a table can be made, else err.
+func plainer(nft *nftables.Conn, err error) error {
+	nft.AddTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyINet})
+	if alone := nft.Flush(); errors.Is(alone, unix.EOPNOTSUPP) || errors.Is(alone, unix.EAFNOSUPPORT) {
+		return errNoTables
+	}
+	return err
 }
 
 func addChains(nft *nftables.Conn, table *nftables.Table) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"culvert/internal/lab"
+	"culvert/internal/testbox"
 	"culvert/internal/vici"
 	"culvert/internal/vpn"
 )
@@ -120,17 +121,28 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
+// testPlane is the data plane that a test asks for: in a guest, whose kernel does ESP, the gateway finds that out by itself.
+func testPlane() string {
+	if testbox.KernelESP() {
+		return Auto
+	}
+	return Userland
+}
+
 func newFixture(t *testing.T, runDir string, with ...func(*Config)) *fixture {
 	t.Helper()
 	needRoot(t)
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	cfg := Config{RunDir: runDir, Dataplane: Userland, Log: log}
+	cfg := Config{RunDir: runDir, Dataplane: testPlane(), Log: log}
 	for _, set := range with {
 		set(&cfg)
 	}
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if testbox.KernelESP() && g.Dataplane() != Kernel {
+		t.Fatalf("the data plane is %s on a kernel that does ESP", g.Dataplane())
 	}
 	f := &fixture{t: t, runDir: runDir, Gateway: g, latest: map[string]vpn.Report{}, change: make(chan struct{})}
 	done := make(chan struct{})
@@ -156,7 +168,7 @@ func newFixture(t *testing.T, runDir string, with ...func(*Config)) *fixture {
 // removeAfter takes a router away after the test, whatever Gateway is there then.
 func removeAfter(t *testing.T, runDir, router string) {
 	t.Cleanup(func() {
-		g, err := New(Config{RunDir: runDir, Dataplane: Userland})
+		g, err := New(Config{RunDir: runDir, Dataplane: testPlane()})
 		if err != nil {
 			t.Error(err)
 			return
@@ -276,6 +288,7 @@ func (f *fixture) settle(router, id string) string {
 
 func startBranch(t *testing.T, cfg lab.Config) *lab.Branch {
 	t.Helper()
+	cfg.Kernel = testbox.KernelESP()
 	b, err := lab.StartBranch(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

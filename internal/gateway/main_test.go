@@ -4,6 +4,10 @@ import (
 	"testing"
 
 	"culvert/internal/testbox"
+	"culvert/internal/uml"
 )
 
-func TestMain(m *testing.M) { testbox.Main(m, nil) }
+func TestMain(m *testing.M) {
+	uml.Main()
+	testbox.Main(m, nil)
+}

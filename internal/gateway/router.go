@@ -101,8 +101,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err := r.pickPlane(); err != nil {
 		return err
 	}
-	rules := guardRules(spec, r.plane)
-	extra, err := r.prepare(ns, rules, spec.Namespace != "")
+	extra, err := r.prepare(ns, spec)
 	if err != nil {
 		return err
 	}
@@ -125,7 +124,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 		}
 	}
 	if extra {
-		_, err = guard{ns}.set(rules, true)
+		_, err = r.setGuard(ns, spec, true)
 	}
 	return err
 }
@@ -152,14 +151,14 @@ func (r *router) pickPlane() error {
 
 // prepare makes the settings and the guard true, forwarding last; in a borrowed namespace the settings are not ours. It
 // answers whether the guard has rules too many.
-func (r *router) prepare(ns *namespace, rules []guardRule, borrowed bool) (extra bool, err error) {
-	settled := r.settled || borrowed
+func (r *router) prepare(ns *namespace, spec vpn.Spec) (extra bool, err error) {
+	settled := r.settled || spec.Namespace != ""
 	if !settled {
 		if err := ns.sysctl(quiet); err != nil {
 			return false, err
 		}
 	}
-	if extra, err = (guard{ns}).set(rules, false); err != nil {
+	if extra, err = r.setGuard(ns, spec, false); err != nil {
 		return false, err
 	}
 	if !settled {
@@ -169,6 +168,23 @@ func (r *router) prepare(ns *namespace, rules []guardRule, borrowed bool) (extra
 		r.settled = true
 	}
 	return extra, nil
+}
+
+// setGuard makes the guard true: nft rules, and on the kernel path the SPD, which holds without them.
+func (r *router) setGuard(ns *namespace, spec vpn.Spec, prune bool) (extra bool, err error) {
+	extra, err = guard{ns}.set(guardRules(spec, r.plane), prune)
+	if r.plane != Kernel {
+		return extra, err
+	}
+	if errors.Is(err, errNoTables) {
+		extra, err = false, nil
+		r.g.tables.Do(func() { r.g.log.Warn("TCP's MSS is not lowered to a connection's mtu", "why", errNoTables) })
+	}
+	if err != nil {
+		return extra, err
+	}
+	more, err := spd{ns}.set(discards(spec), prune)
+	return extra || more, err
 }
 
 // connect answers a session with the router's charon, which it starts where none runs. fresh says that nobody has yet

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"culvert/internal/lab"
+	"culvert/internal/testbox"
 	"culvert/internal/vpn"
 )
 
@@ -220,7 +221,11 @@ func TestOtherConnectionsKeepTheirSAs(t *testing.T) {
 
 func (s *site) ruleset() string {
 	s.t.Helper()
-	return output(s.t, "ip", "netns", "exec", NamespaceName(s.router), "nft", "-s", "list", "ruleset")
+	text := output(s.t, "ip", "netns", "exec", NamespaceName(s.router), "nft", "-s", "list", "ruleset")
+	if testbox.KernelESP() {
+		text += output(s.t, "ip", "-n", NamespaceName(s.router), "xfrm", "policy")
+	}
+	return text
 }
 
 func TestCharonDies(t *testing.T) {

@@ -24,6 +24,7 @@ type Config struct {
 	LAN     []netip.Addr   // its own addresses inside the networks behind it, which answer pings
 	RunDir  string         // short absolute path: a unix socket lies in it
 	Swanctl string         // text of swanctl.conf: connections and secrets
+	Kernel  bool           // the kernel does ESP, not strongSwan in userland, which runs on any kernel
 }
 
 // Branch is a running one. Close it.
@@ -69,7 +70,11 @@ func (b *Branch) start(ctx context.Context) error {
 			return err
 		}
 	}
-	conf := fmt.Sprintf(branchConf, filepath.Join(b.dir(), "charon.log"), b.socket())
+	plugins := "kernel-libipsec kernel-netlink"
+	if b.cfg.Kernel {
+		plugins = "kernel-netlink"
+	}
+	conf := fmt.Sprintf(branchConf, plugins, filepath.Join(b.dir(), "charon.log"), b.socket())
 	if err := os.WriteFile(b.conf(), []byte(conf), 0o600); err != nil {
 		return err
 	}
@@ -81,10 +86,10 @@ func (b *Branch) conf() string    { return filepath.Join(b.dir(), "strongswan.co
 func (b *Branch) pidFile() string { return filepath.Join(b.dir(), "pid") }
 func (b *Branch) socket() string  { return filepath.Join(b.dir(), "charon.vici") }
 
-// branchConf does ESP in userland, so that the branch runs on any kernel. Its timings are short: it gives up on a
+// branchConf is strongswan.conf. Its timings are short: it gives up on a
 // silent peer within 8 s.
 const branchConf = `charon-systemd {
-  load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default kernel-libipsec kernel-netlink vici updown
+  load = random nonce aesni openssl ccm ctr cmac xcbc gmp curve25519 kdf socket-default %s vici updown
   threads = 16
   i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   retransmit_timeout = 1.0

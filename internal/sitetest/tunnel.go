@@ -14,6 +14,7 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/lab"
+	"culvert/internal/testbox"
 )
 
 // Tunnel is a connection and the branch at its other end.
@@ -97,7 +98,7 @@ func (s *Site) StartBranch(o Office) *lab.Branch {
 	if o.Bridge == "" {
 		o.Bridge = BridgeOf(s.WAN)
 	}
-	b, err := lab.StartBranch(s.T.Context(), lab.Config{Name: fmt.Sprintf("b%d%s", o.N, Tag(s.T)), Bridge: o.Bridge,
+	b, err := lab.StartBranch(s.T.Context(), lab.Config{Kernel: testbox.KernelESP(), Name: fmt.Sprintf("b%d%s", o.N, Tag(s.T)), Bridge: o.Bridge,
 		Address: []netip.Prefix{netip.PrefixFrom(Addr(o.Address()), 24)}, LAN: []netip.Addr{Addr(FirstOf(Network(o.N))), Addr(FirstOf(SecondNetwork(o.N)))},
 		RunDir: "/run/e2e/" + Tag(s.T), Swanctl: o.Conf(s.External)})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 const (
 	roleVariable   = "CULVERT_TEST_ROLE"
 	folderVariable = "CULVERT_TEST_FOLDER"
+	kernelVariable = "CULVERT_TEST_KERNEL_ESP"
 )
 
 // Tests is a *testing.M, or what wraps one.
@@ -51,6 +52,15 @@ func Main(m Tests, prepare func(dir string) error) {
 
 // Folder is the one that prepare was given.
 func Folder() string { return os.Getenv(folderVariable) }
+
+// InGuest are the variables with which this test binary, started in a guest of user-mode-linux, runs its tests there: a
+// guest is a sandbox by itself, and its kernel does ESP.
+func InGuest() []string {
+	return []string{roleVariable + "=guest", folderVariable + "=" + Folder(), kernelVariable + "=yes"}
+}
+
+// KernelESP tells whether the tests run where the kernel does ESP, and are to use it.
+func KernelESP() bool { return os.Getenv(kernelVariable) != "" }
 
 // Program is the program under test, where BuildProgram has prepared it.
 func Program() string { return filepath.Join(Folder(), "culvert") }

@@ -43,6 +43,7 @@ var may = map[string]string{
 	"internal/vici/vicitest":   "vici",
 	"internal/vpntest":         "*",
 	"internal/testbox":         "",
+	"internal/uml":             "",
 	"internal/sitetest":        "client gateway lab testbox",
 }
 

@@ -1,0 +1,8 @@
+// Package uml boots Debian's user-mode-linux as a guest of a test: a real kernel with ESP, AH and nftables, on machines whose
+// own kernel has none, without virtualisation. It is for tests only.
+//
+// The guest's root is the host's, seen through an overlay whose upper layer is in the guest's memory: every path and program
+// of the host is there, and nothing that the guest writes reaches the host's disk. Its first process is the test binary
+// itself (Main), which runs programs on the test's behalf; they talk over a serial line. The guest is one process of the
+// host, with a PID namespace of its own, and ends with the process that started it, however that ends.
+package uml
