@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"culvert/internal/agent"
@@ -137,9 +138,19 @@ func (c *serverCmd) serve(ctx context.Context, e *env, ln net.Listener, ready fu
 	return g.Wait()
 }
 
+// deafAfter is how long a client may leave unconfirmed what it was sent before the kernel ends the connection: a gateway
+// host that lost its power says no goodbye, and would else be taken for one that watches for a quarter of an hour.
+const deafAfter = 10 * time.Second
+
 // listen opens a listener, or says in one line what to do.
 func listen(flag, address string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", address)
+	c := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) (err error) {
+		err2 := conn.Control(func(fd uintptr) { // connections inherit it
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deafAfter.Milliseconds()))
+		})
+		return errors.Join(err, err2)
+	}}
+	ln, err := c.Listen(context.Background(), "tcp", address)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, fmt.Errorf("listen on %s: another process uses this address: choose another with %s", address, flag)
