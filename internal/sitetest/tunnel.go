@@ -187,14 +187,21 @@ func (c *Tunnel) SPIs() []string {
 	return out
 }
 
-// Settle waits until the gateway, which initiated the connection, has rekeyed it once to see whether the peer has the same
-// PFS group, and answers the SPIs, which then stay for as long as their lifetime.
+// Proven tells that the gateway has rekeyed the connection under its present agreement, which it does once, a moment after it
+// came up, to see whether the peer has the same PFS group.
+func (c *Tunnel) Proven() bool {
+	c.Site.T.Helper()
+	text, err := os.ReadFile(c.Site.RouterFile("loaded.json"))
+	var l struct{ Proven map[string]string }
+	return err == nil && json.Unmarshal(text, &l) == nil && l.Proven[c.ID] != "" && strings.Contains(c.Site.CharonConns(), l.Proven[c.ID])
+}
+
+// Settle waits until the connection, which the gateway initiated, is Proven, and answers its SPIs, which then stay for as long
+// as their lifetime.
 func (c *Tunnel) Settle() (spis []string) {
 	c.Site.T.Helper()
 	Poll(c.Site.T, 15*time.Second, "the connection is rekeyed once, under its present agreement", func() bool {
-		text, err := os.ReadFile(c.Site.RouterFile("loaded.json"))
-		var l struct{ Proven map[string]string }
-		if err != nil || json.Unmarshal(text, &l) != nil || l.Proven[c.ID] == "" || !strings.Contains(c.Site.CharonConns(), l.Proven[c.ID]) {
+		if !c.Proven() {
 			return false
 		}
 		spis = c.SPIs()
@@ -253,4 +260,10 @@ func Lists(t *testing.T, b *lab.Branch, text string) bool {
 		t.Fatal(err)
 	}
 	return strings.Contains(sas, text)
+}
+
+// With is the tunnel with the branch at its other end, where the test started that itself.
+func (c *Tunnel) With(branch *lab.Branch) *Tunnel {
+	c.Branch = branch
+	return c
 }
