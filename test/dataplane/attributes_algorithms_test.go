@@ -108,7 +108,7 @@ func trySuites(t *testing.T, table *attributes, suites []suite) {
 			t.Errorf("%s: pings: %v, %v", what, got, err)
 		}
 		if !soak() {
-			table.saw("encryption_algorithm, auth_algorithm, pfs", what, "the peer, which has %s and %s alone, agrees, also to rekey; pings pass", s.ike(), s.esp())
+			table.saw("encryption_algorithm, auth_algorithm, pfs", what, "agreed with a peer that has only %s (IKE) and %s (ESP), also to rekey; pings pass", s.ike(), s.esp())
 		}
 	}
 }

@@ -183,7 +183,6 @@ func refusedValues(t *testing.T, table *attributes) {
 		}
 		table.saw(r.attribute, r.value, "400")
 	}
-	table.saw("encapsulation_mode", "tunnel", "each row of this table")
 	branch := d.peer(0, swanctl(far{local: outer4(0), remote: d.External}), sitetest.Network(0))
 	wire := tap(t, branch.Namespace(), "eth0")
 	ah := d.Make("vpn/ipsecpolicies", "ipsecpolicy", client.Object{"transform_protocol": "ah"})

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -48,12 +49,22 @@ func mtuAttribute(t *testing.T, table *attributes) {
 		}
 		table.saw("mtu", way.value, "%s", way.what)
 	}
+	table.saw("encapsulation_mode", "tunnel", "between the routers ESP, and at the peer packets with the hosts' own addresses")
 	for _, p := range []struct {
 		value, to string
 		mtu       int
 	}{{"1300, IPv4", c4.Remote, 1300}, {"1320, IPv6", c6.Remote, 1320}} {
 		if got := pathMTU(t, d.HQ.Namespace(), p.to, p.mtu+1); got != p.mtu {
 			t.Errorf("a packet of %d bytes: the host learns the mtu %d, want %d", p.mtu+1, got, p.mtu)
+		}
+		pathMTU(t, d.HQ.Namespace(), p.to, p.mtu)
+		largest := 0
+		sitetest.Poll(t, 3*time.Second, fmt.Sprintf("a packet of %d bytes at the peer", p.mtu), func() bool {
+			largest = largestTo(atBranch.packets(), netip.MustParseAddr(p.to))
+			return largest >= p.mtu
+		})
+		if largest != p.mtu {
+			t.Errorf("a packet of %d bytes came to the peer, the mtu is %d", largest, p.mtu)
 		}
 		table.saw("mtu", p.value, "a packet of %d bytes that may not be fragmented: ICMP tells the host mtu %d; one of %d passes", p.mtu+1, p.mtu, p.mtu)
 	}
@@ -105,8 +116,18 @@ func mssOf(packets [][]byte, from netip.Addr) (mss uint16) {
 	return mss
 }
 
-// pathMTU sends a UDP packet of a size, with its headers, that may not be fragmented, and answers what the host then knows as
-// the path's MTU.
+// largestTo answers the size of the largest packet to an address.
+func largestTo(packets [][]byte, to netip.Addr) (size int) {
+	for _, p := range packets {
+		if _, target, _, _ := addressesOf(p); target == to {
+			size = max(size, len(p))
+		}
+	}
+	return size
+}
+
+// pathMTU sends UDP packets of a size, with their headers, that may not be fragmented, until the host knows that they are too
+// large, for a second at most. It answers what the host then takes for the path's MTU.
 func pathMTU(t *testing.T, namespace, to string, size int) (mtu int) {
 	t.Helper()
 	addr := netip.MustParseAddr(to)
@@ -130,7 +151,7 @@ func pathMTU(t *testing.T, namespace, to string, size int) (mtu int) {
 		if err := unix.Connect(fd, sockaddr); err != nil {
 			return err
 		}
-		for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			_, _ = unix.Write(fd, make([]byte, size-headers)) // once the host knows, that is EMSGSIZE
 			if mtu, err = unix.GetsockoptInt(fd, level, query); err != nil || mtu < size {
 				return err
@@ -167,9 +188,9 @@ func familyAttributes(t *testing.T, table *attributes) {
 		c.AwaitActive()
 		before := espPackets(wire, netip.MustParseAddr(peers[i].local))
 		d.passes(c.Remote)
-		if n := espPackets(wire, netip.MustParseAddr(peers[i].local)) - before; n < 5 {
-			t.Errorf("%s: 5 pings, and %d ESP packets to %s", values[i], n, peers[i].local)
-		}
+		sitetest.Poll(t, 2*time.Second, values[i]+": five ESP packets to "+peers[i].local, func() bool {
+			return espPackets(wire, netip.MustParseAddr(peers[i].local)) >= before+5
+		})
 		table.saw("peer_address and networks", values[i], "ESP in UDP 4500 between the outer addresses, pings pass")
 	}
 }
