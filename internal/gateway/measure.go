@@ -144,3 +144,28 @@ func moment(t time.Time) *string {
 	text := t.UTC().Format(apiTime)
 	return &text
 }
+
+// steady gives SAs that were there before the times that they had then: charon gives ages in whole seconds, so that the moment
+// comes out a little different each time.
+func steady(before, now []vpn.IKESA) []vpn.IKESA {
+	was := map[string]*string{}
+	for _, sa := range before {
+		was[sa.InitiatorSPI+sa.ResponderSPI] = sa.EstablishedAt
+		for _, c := range sa.Children {
+			was[c.SPIIn+" "+c.SPIOut] = c.InstalledAt
+		}
+	}
+	keep := func(key string, at **string) {
+		if then, known := was[key]; known {
+			*at = then
+		}
+	}
+	for i := range now {
+		keep(now[i].InitiatorSPI+now[i].ResponderSPI, &now[i].EstablishedAt)
+		for j := range now[i].Children {
+			c := &now[i].Children[j]
+			keep(c.SPIIn+" "+c.SPIOut, &c.InstalledAt)
+		}
+	}
+	return now
+}

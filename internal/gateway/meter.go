@@ -20,7 +20,10 @@ const defaultPulse = 5 * time.Second
 
 // noteEvery is how often the sums are written to the router's folder: what a killed agent may have to count again from the
 // SAs themselves, which still know it.
-const noteEvery = 30 * time.Second
+const (
+	noteEvery = 30 * time.Second
+	noteSoon  = time.Second // at least between two
+)
 
 // meter counts what the connections of one router carry. It has a VICI connection of its own, so that a long list of SAs
 // holds up neither a Set nor an initiation, and asks once a pulse, and only while a tunnel is up.
@@ -38,6 +41,7 @@ type meter struct {
 	read   bool // the file of an earlier agent
 	gauges map[string]*gauge
 	noted  time.Time
+	urgent bool // something was counted that the SAs do not know
 }
 
 // gauge is what the meter knows of one connection.
@@ -91,6 +95,7 @@ func (m *meter) follow(s *session) {
 				continue
 			}
 			m.event(e)
+			m.note(false)
 		case <-timer.C:
 			if m.wait() {
 				timer.Reset(m.pulse / 5)
@@ -210,6 +215,7 @@ func (m *meter) settle(ups map[string]time.Time, found measurements) {
 		}
 		g := m.gauge(id, now)
 		before := g.warning
+		m.urgent = m.urgent || !g.knows(one.readings)
 		if why := g.take(one, since, now); why != nil {
 			warned = append(warned, func() { m.r.warn(id, *why) })
 		} else if before != nil {
@@ -247,7 +253,7 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 		}
 		g.watch.restart(g.In.Packets, g.Out.Packets)
 	}
-	g.isUp, g.up, g.at, g.sas = true, since, now, one.sas
+	g.isUp, g.up, g.at, g.sas = true, since, now, steady(g.sas, one.sas)
 	g.add(one.readings)
 	g.forget(one.readings)
 	switch direction := g.watch.look(g.In.Packets, g.Out.Packets, now); {
@@ -263,6 +269,7 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 func (m *meter) event(e vici.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.urgent = true
 	for name, ike := range e.Message.Sections() {
 		if e.Name == "ike-rekey" {
 			m.gauge(name, e.Time).IKERekeys++
@@ -270,10 +277,10 @@ func (m *meter) event(e vici.Event) {
 		}
 		for _, child := range ike.Section("child-sas").Sections() {
 			if e.Name == "child-rekey" {
-				old := child.Section("old")
+				old, fresh := child.Section("old"), child.Section("new")
 				g := m.gauge(connectionOf(old.Get("name"), m.r.knows), e.Time)
 				g.ChildRekeys++
-				g.add([]reading{readReading(old, e.Time)})
+				g.add([]reading{readReading(old, e.Time), readReading(fresh, e.Time)})
 			} else if e.Message.Get("up") != "yes" {
 				m.gauge(connectionOf(child.Get("name"), m.r.knows), e.Time).add([]reading{readReading(child, e.Time)})
 			}
@@ -331,11 +338,14 @@ func (m *meter) load() {
 func (m *meter) note(atEnd bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.r.g.now()
-	if len(m.gauges) == 0 || !atEnd && now.Sub(m.noted) < noteEvery {
+	now, pause := m.r.g.now(), noteEvery
+	if m.urgent {
+		pause = noteSoon
+	}
+	if len(m.gauges) == 0 || !atEnd && now.Sub(m.noted) < pause {
 		return
 	}
-	m.noted = now
+	m.noted, m.urgent = now, false
 	sums := make(map[string]tally, len(m.gauges))
 	for id, g := range m.gauges {
 		sums[id] = g.tally

@@ -102,6 +102,11 @@ func TestCountersMatchWhatWasSent(t *testing.T) {
 		t.Errorf("SPIs %s and %s, charon says %s", child.SPIIn, child.SPIOut, spis)
 	}
 
+	idle := s.measured("c1", "measured again", 5*time.Second, func(st vpn.Statistics) bool { return *st.MeasuredAt > *first.MeasuredAt })
+	if diff := cmp.Diff(first, idle, cmpopts.IgnoreFields(vpn.Statistics{}, "MeasuredAt")); diff != "" {
+		t.Errorf("nothing happened, and it is said otherwise (-before +after):\n%s", diff)
+	}
+
 	s.rekey("child")
 	s.measured("c1", "rekeyed", 5*time.Second, func(st vpn.Statistics) bool { return st.ChildRekeys == 1 })
 	if n := s.send("10.2.0.1", 20, 5*time.Millisecond); n != 20 {

@@ -96,9 +96,9 @@ func grown(before *uint64, now uint64) uint64 {
 	return by
 }
 
-// later is the later one; a time that charon gives in whole seconds may seem to go back by one.
+// later is the later one. charon gives ages in whole seconds: what seems later by less is the same moment.
 func later(a, b time.Time) time.Time {
-	if b.After(a) {
+	if b.Sub(a) > time.Second {
 		return b
 	}
 	return a
