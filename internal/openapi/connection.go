@@ -31,7 +31,7 @@ func eventSchema() Object {
 	what["type"], what["description"] = []string{"object", "null"}, "What a request made or changed: the connection, or something that it uses; null of what a gateway saw."
 	change := closed(Object{"attribute": text(), "old": Object{"description": "null where it had none."}, "new": Object{"description": "null where it has none any more."}})
 	changes := list(change)
-	changes["description"] = "The attributes that got another value. Of the psk it says only that it did."
+	changes["description"] = "The attributes that got another value. Of the psk it says only that it did; of values of more than 4096 bytes how long they are."
 	return closed(Object{
 		"id": said("Made by the server or the gateway."), "created_at": said("When it happened, UTC, by the clock of whoever saw it."),
 		"type": said("create, update: requests. up, down: the tunnel as a whole. reason: status_reason changed. ike_up, ike_down, ike_rekey, " +

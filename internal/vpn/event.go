@@ -69,9 +69,7 @@ func (s *Service) note(op *crud.Op, connection string, e Event) error {
 	if op.Caller.UserID != "" {
 		e.RequestID, e.UserID = orNull(op.Caller.RequestID), &op.Caller.UserID
 	}
-	if e.Changes == nil {
-		e.Changes = []resource.Difference{}
-	}
+	e.Changes = kept(e.Changes)
 	if e.Details == nil {
 		e.Details = map[string]string{}
 	}
@@ -87,6 +85,22 @@ func (s *Service) note(op *crud.Op, connection string, e Event) error {
 		return fmt.Errorf("note what happened to connection %s: %w", connection, err)
 	}
 	return nil
+}
+
+// maxValue bounds a value in an event, in bytes: long lists of networks, a thousand times, are for nobody to read.
+const maxValue = 4096
+
+// kept are the changes with values that are not too long.
+func kept(changes []resource.Difference) []resource.Difference {
+	out := append([]resource.Difference{}, changes...)
+	for i := range out {
+		for _, v := range []*json.RawMessage{&out[i].Old, &out[i].New} {
+			if len(*v) > maxValue {
+				*v = json.RawMessage(fmt.Sprintf(`"(not kept: %d bytes)"`, len(*v)))
+			}
+		}
+	}
+	return out
 }
 
 func orNull(s string) *string {

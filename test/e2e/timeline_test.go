@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,63 @@ func (l *timeline) holds() {
 			strings.HasPrefix(e["type"].(string), "ike_") && !strings.Contains(details, "PRF_HMAC_SHA2_256") {
 			l.t.Errorf("details: %v", e)
 		}
+	}
+}
+
+// TestTimelineOfWhileTheServerWasAway: what an agent saw meanwhile is told later, by the next agent if that one was killed,
+// and once.
+func TestTimelineOfWhileTheServerWasAway(t *testing.T) {
+	t.Parallel()
+	s := &sitetest.Site{Server: sitetest.NewServer(t, "--gateway=none")}
+	dir := "/run/culvert/" + sitetest.Tag(t)
+	args := []string{"agent", "--server", "http://" + s.Address, "--token-file", s.Data + "/agent.token", "--run-dir", dir}
+	agent := sitetest.Launch(t, nil, args...)
+	t.Cleanup(func() {
+		if code, out := sitetest.Run(t, nil, "gateway", "down", "--run-dir", dir); code != 0 {
+			t.Errorf("gateway down: exit code %d:\n%s", code, out)
+		}
+	})
+	s.LayNetworks(nil, nil)
+	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
+	s.LayService()
+	s.AwaitService("ACTIVE", "")
+	s.StartHQ(sitetest.BridgeOf(s.LAN))
+	c := s.NewTunnel(sitetest.NewOffice(0), nil)
+	c.Settle()
+	story := timeline{t, c, []string{"create"}}
+	up := []string{"ike_up", "child_up", "up ACTIVE"}
+	story.goesOn("made", up...)
+
+	s.End(unix.SIGKILL)
+	if err := c.Branch.Terminate(t.Context(), "hq"); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.Poll(t, 15*time.Second, "the tunnel is back", func() bool { return len(c.SPIs()) == 2 })
+	journal := dir + "/events"
+	sitetest.Poll(t, 5*time.Second, "the journal has it", func() bool {
+		text, err := os.ReadFile(journal)
+		return err == nil && strings.Contains(string(text), `"type":"up"`)
+	})
+	agent.End(unix.SIGKILL)
+	s.Start()
+	back := time.Now().UTC().Format("2006-01-02 15:04:05.000000")
+	agent = sitetest.Launch(t, nil, args...)
+	agent.AwaitOutput("synced", 10*time.Second)
+	story.goesOn("told later", append([]string{"ike_down", "child_down", "down DOWN peer_deleted"}, up...)...)
+	c.AwaitActive()
+	c.Put(client.Object{"name": "renamed"})
+	story.goesOn("told once", "update")
+	story.holds()
+	for _, e := range story.events() {
+		if e["type"] != "update" && e["created_at"].(string) >= back {
+			t.Errorf("the time of %v is not that at its source: the server was back at %s", e, back)
+		}
+	}
+	sitetest.Poll(t, 5*time.Second, "the journal is empty", func() bool {
+		text, err := os.ReadFile(journal)
+		return err == nil && len(text) == 0
+	})
+	if code := agent.End(unix.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
 	}
 }
