@@ -36,8 +36,8 @@ Ctrl-C; then it takes everything away but the server's log. A sandbox and a demo
   culvert sandbox wrong-psk pfs-mismatch
   culvert sandbox --all
 
-To mend one, do what its hint says, such as:
-  openstack vpn ipsec site connection set --psk KEY wrong-psk`
+Connections, policies and groups have the names of their faults. To mend one, do what its hint says, such as:
+  openstack vpn ike policy set --encryption-algorithm aes-128 ike-cipher-mismatch`
 }
 
 func (c *sandboxCmd) Run(e *env) error {
@@ -56,6 +56,7 @@ func (c *sandboxCmd) Run(e *env) error {
 			return fmt.Errorf("%w; see: culvert sandbox --list", err)
 		}
 	}
+	c.dataplane = "userland" // the same on every machine: some faults are of that data plane
 	return c.stage.run(e, "sandbox", func(ctx context.Context, e *env, api *client.Client) error { return c.show(ctx, e, api, faults) })
 }
 
@@ -107,7 +108,8 @@ The tunnels stay as they are until Ctrl-C. How to look further, in another termi
   curl -s %s/v2.0/vpn/ipsec-site-connections -H 'X-Auth-Token: %s'
   OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=culvert openstack vpn ipsec site connection list
   the logs of both sides are %s/*/charon.log: of a router by its id, of a peer by its namespace
-  ip netns exec cvs-00 swanctl --list-conns --uri unix://%s/cvs-00/charon.vici    the first peer's side
+  swanctl --list-conns --uri unix://%s/cvs-00/charon.vici    the first peer's configuration
+  GET …/ipsec-site-connections/ID/events is what happened to a connection, …/ID/statistics what it carries
 `
 
 // hostless starts a second server, without any gateway, for the fault that there is none.

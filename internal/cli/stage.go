@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ type stage struct {
 	Listen string `default:"127.0.0.1:9696" placeholder:"ADDR" help:"Address and port to serve on (${default})."`
 	Clouds string `default:"var/clouds.yaml" placeholder:"FILE" help:"Where to write the clouds.yaml with the cloud culvert, while it runs (${default})."`
 
-	password string
+	password  string
+	dataplane string // "": auto
 }
 
 const (
@@ -67,7 +69,7 @@ func (c *stage) run(e *env, what string, show func(context.Context, *env, *clien
 // serve runs the server until the end and takes everything away.
 func (c *stage) serve(e *env, ln net.Listener, show func(context.Context, *env, *client.Client) error) error {
 	s := serverCmd{Data: c.Data, Listen: c.Listen, Gateway: "local", Defaults: "secure", WeakCrypto: "warn", MaxPairs: 100, PageLimit: 1000,
-		TokenLifetime: 24 * time.Hour, gatewayFlags: gatewayFlags{Dataplane: "auto", RunDir: demoRunDir}}
+		TokenLifetime: 24 * time.Hour, gatewayFlags: gatewayFlags{Dataplane: cmp.Or(c.dataplane, "auto"), RunDir: demoRunDir}}
 	err := s.serve(e, e, ln, func(ctx context.Context, srv *server.Server, url string) error {
 		a := srv.FirstAdmin
 		api, err := client.Login(ctx, url, a.UserName, a.Password, a.ProjectName)

@@ -73,7 +73,7 @@ func TestConfusion(t *testing.T) {
 // newScene starts a server with a gateway, one without, and a head office.
 func newScene(t *testing.T) *fault.Scene {
 	t.Helper()
-	s := sitetest.NewServer(t)
+	s := sitetest.NewServer(t, "--dataplane", "userland") // some faults are of that data plane
 	s.AwaitOutput("run_dir=", 10*time.Second)
 	dir := regexp.MustCompile(`run_dir=(\S+)`).FindStringSubmatch(s.Output.String())[1]
 	scene, err := fault.Open(t.Context(), fault.Config{API: s.API, Hostless: hostless(t), RunDir: "/run/e2e/" + sitetest.Tag(t), GatewayDir: dir, Prefix: "c" + sitetest.Tag(t)})
