@@ -32,10 +32,11 @@ type meter struct {
 	pulse time.Duration
 
 	asked   atomic.Int64   // list-sas that were sent
-	waited  int            // looks in a row that made room for handshakes; the follower's own
 	running sync.WaitGroup // followers of sessions
 
-	probers map[string]*prober // of connections that are up; the follower's own
+	turn    sync.Mutex         // one follower at a time: that of a dead charon ends first
+	waited  int                // looks in a row that made room for handshakes
+	probers map[string]*prober // of connections that are up
 
 	mu     sync.Mutex
 	read   bool // the file of an earlier agent
@@ -70,6 +71,8 @@ func (m *meter) start(s *session) {
 
 // follow measures until the session ends.
 func (m *meter) follow(s *session) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
 	m.load()
 	defer m.note(true)
 	defer func() { m.probe(nil) }()
