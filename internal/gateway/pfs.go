@@ -12,8 +12,9 @@ import (
 // The first CHILD_SA of an IKEv2 tunnel takes its keys from the IKE_SA, and its Diffie-Hellman group (pfs of the IPsec
 // policy) is not even spoken of (RFC 7296 section 1.2). Peers with different groups so agree, and part at the first rekeying,
 // an hour later. So whoever initiated a tunnel rekeys its CHILD_SA once, a moment after it came up: make before break, no
-// packet is lost. Who answered does so a little later, where the other side has not. Where the peer refuses, the tunnel keeps its keys and carries a warning; charon then tries again about
-// every half minute, so that the warning goes when the peer has been mended.
+// packet is lost. Who answered does so a little later, where the other side has not. Where the peer refuses, the tunnel keeps
+// its keys and carries a warning; charon then tries again about every half minute, so that the warning goes when the peer has
+// been mended.
 //
 // It is done once for each agreement: a rekeying that worked is remembered over restarts of ours, whoever began it. A tunnel
 // that was there before this process is left alone. IKEv1 names the group in each quick mode and needs none of this.

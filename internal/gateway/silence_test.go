@@ -72,3 +72,31 @@ func TestPatience(t *testing.T) {
 		}
 	}
 }
+
+// The dpd action follows from the peer's silence, whatever explains it best.
+func TestDeadPeerForAnyReason(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for action, parked := range map[string]bool{"hold": true, "clear": true, "restart": false, "restart-by-peer": false, "disabled": false} {
+		spec := testConnection("c1")
+		spec.DPD.Action = action
+		cfg, err := configure(spec, Userland, marker("salt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &connection{spec: spec, cfg: cfg, loaded: true}
+		up := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{name: cfg.children[0], state: "INSTALLED"}}}}
+		c.see(up, up, now, 0)
+		c.note(finding{certain: true, Reason: reason("peer_not_listening", "theirs", "liveness", "nobody there", "")}, now)
+		c.note(finding{certain: true, generic: true, Reason: peerDead()}, now.Add(time.Second))
+		c.see(nil, nil, now.Add(2*time.Second), 0)
+		if c.parked != parked || c.try.wanted == parked || !c.deadPeer() || c.reason == nil {
+			t.Errorf("%s: parked %t, to be initiated %t, reason %+v", action, c.parked, c.try.wanted, c.reason)
+		}
+		c.see(up, up, now.Add(3*time.Second), 0)
+		c.note(finding{certain: true, Reason: peerDeleted.Reason}, now.Add(4*time.Second))
+		c.see(nil, nil, now.Add(4*time.Second), 0)
+		if c.parked || !c.try.wanted || c.deadPeer() {
+			t.Errorf("%s: after a DELETE of the peer: parked %t", action, c.parked)
+		}
+	}
+}
