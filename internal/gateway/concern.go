@@ -101,6 +101,9 @@ func (r *router) noteFinding(c *connection, f finding, now time.Time) {
 	if f.Code == "peer_unreachable" && !c.try.started.IsZero() && r.unreachable.After(c.try.started) {
 		f.Reason = noRoute()
 	}
+	if f.Code == "no_proposal_chosen" {
+		f = r.inquire(c, f, now)
+	}
 	c.note(f, now)
 	if c.try.inFlight() && !f.brief && (c.state != vpn.StateUp || c.renewing && f.refuses()) {
 		c.failed(now, jitter())

@@ -170,13 +170,7 @@ func (c *connection) meet(counts map[string]uint64) {
 
 // heldBack reads the guard's counters of what would have left in clear, by leavingKey.
 func (r *router) heldBack() (map[string]uint64, error) {
-	r.mu.Lock()
-	name := r.spec.Namespace
-	r.mu.Unlock()
-	if name == "" {
-		name = NamespaceName(r.id)
-	}
-	ns, err := openNamespace(name)
+	ns, err := r.openNamespace()
 	if err != nil {
 		return nil, err
 	}

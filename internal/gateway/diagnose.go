@@ -92,12 +92,8 @@ func (r *router) unanswered(c *connection, at stage, now time.Time) {
 		r.looks = map[netip.Addr]*look{}
 	}
 	r.looks[addr] = &look{busy: true}
-	name := r.spec.Namespace
-	if name == "" {
-		name = NamespaceName(r.id)
-	}
 	r.g.running.Add(1)
-	go r.look(name, c.spec.LocalAddress, addr)
+	go r.look(c.spec.LocalAddress, addr)
 }
 
 // looking counts the looks that are under way and forgets the old ones.
@@ -113,9 +109,9 @@ func (r *router) looking() (n int) {
 }
 
 // look finds out about an address and tells the connections whose peer is silent there.
-func (r *router) look(namespace string, local, peer netip.Addr) {
+func (r *router) look(local, peer netip.Addr) {
 	defer r.g.running.Done()
-	ns, err := openNamespace(namespace)
+	ns, err := r.openNamespace()
 	var found reach
 	if err == nil {
 		found = examine(r.g.closed, ns, local, peer)

@@ -33,16 +33,13 @@ func effectiveMTU(c vpn.ConnectionSpec, dataplane string) int {
 func (s *session) sizeRoutes() time.Time {
 	r := s.r
 	r.mu.Lock()
-	due, name, conns := r.unsized, r.spec.Namespace, r.spec.Connections
+	due, conns := r.unsized, r.spec.Connections
 	r.unsized = false
 	r.mu.Unlock()
 	if !due {
 		return time.Time{}
 	}
-	if name == "" {
-		name = NamespaceName(r.id)
-	}
-	ns, err := openNamespace(name)
+	ns, err := r.openNamespace()
 	if err == nil {
 		err = sizeRoutes(ns, conns)
 		ns.Close()

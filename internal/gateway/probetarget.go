@@ -74,9 +74,9 @@ func (r *router) openNamespace() (*namespace, error) {
 	name := r.spec.Namespace
 	r.mu.Unlock()
 	if name == "" {
-		name = NamespaceName(r.id)
+		return openNamespace(NamespaceName(r.id))
 	}
-	return openNamespace(name)
+	return r.g.openBorrowed(name)
 }
 
 // probe makes the probers those of the targets. It is the follower's.

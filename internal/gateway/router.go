@@ -37,17 +37,18 @@ type router struct {
 	failure     *vpn.Reason
 	session     *session
 	closing     bool
-	taking      bool                 // a peer's new address is about to be taken over
-	last        vpn.Report           // as posted, without LastSeen
-	owed        bool                 // a report is due even if it says the same
-	unsized     bool                 // routes may have come or a mtu may have changed
-	restarts    []string             // connections to be set up anew, by dpd action restart-by-peer
-	died        bool                 // charon, by itself, and none has been started since
-	ended       string               // how, where that is known
-	looks       map[netip.Addr]*look // at peers that are silent
-	forward4    bool                 // a borrowed namespace forwards IPv4
-	forward6    bool                 // and IPv6
-	unreachable time.Time            // charon said that a packet could not be sent for want of a route
+	taking      bool                    // a peer's new address is about to be taken over
+	last        vpn.Report              // as posted, without LastSeen
+	owed        bool                    // a report is due even if it says the same
+	unsized     bool                    // routes may have come or a mtu may have changed
+	restarts    []string                // connections to be set up anew, by dpd action restart-by-peer
+	died        bool                    // charon, by itself, and none has been started since
+	ended       string                  // how, where that is known
+	looks       map[netip.Addr]*look    // at peers that are silent
+	inquiries   map[netip.Addr]*inquiry // of peers that refuse us
+	forward4    bool                    // a borrowed namespace forwards IPv4
+	forward6    bool                    // and IPv6
+	unreachable time.Time               // charon said that a packet could not be sent for want of a route
 }
 
 func newRouter(g *Gateway, id string) *router {
