@@ -37,11 +37,12 @@ func authenticated() []Fault {
 
 // proposed are faults of the algorithms.
 func proposed() []Fault {
+	asked := []string{"no_proposal_chosen"} // until the gateway has asked the peer what it takes
 	ike := func(name, broken, proposal, attribute, value string) Fault {
-		return Fault{Name: name, Broken: broken, Code: "no_proposal_chosen", Vague: oneRefusal,
+		return Fault{Name: name, Broken: broken, Code: "ike_proposal_mismatch", Passing: asked,
 			peer: func(p *lab.Peer) { p.IKE = proposal }}.mended("ikepolicy", attribute, value)
 	}
-	version := Fault{Name: "ike-version-mismatch", Broken: "the peer speaks IKEv1 only", Code: "no_proposal_chosen", Vague: oneRefusal,
+	version := Fault{Name: "ike-version-mismatch", Broken: "the peer speaks IKEv1 only", Code: "no_ike_config", Passing: asked,
 		peer: func(p *lab.Peer) { p.Version = 1 }}.mended("ikepolicy", "ike_version", "v1")
 	mode := Fault{Name: "ike-mode-mismatch", Broken: "the peer has IKEv1's aggressive mode, the IKE policy main mode", Code: "auth_failed",
 		Vague: "the peer refuses a mode as it refuses an identity", peer: func(p *lab.Peer) { p.Version, p.Aggressive = 1, true },

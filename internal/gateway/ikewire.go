@@ -27,7 +27,7 @@ const (
 	payloadSA1, payloadSA2, payloadKE, payloadNonce   = 1, 33, 34, 40
 	payloadNotify1, payloadNotify2                    = 11, 41
 	exchangeMain, exchangeInit                        = 2, 34
-	saidNothingFits, saidOtherGroup                   = 14, 17
+	saidNothingFits, saidOtherGroup, saidCookie       = 14, 17, 16390
 	transformCipher, transformPRF, transformMAC, ofDH = 1, 2, 3, 4
 )
 
@@ -170,6 +170,7 @@ func publicValue(group uint16) ([]byte, error) {
 type reply struct {
 	takes  *offer // the proposal that it chose
 	group  string // it wants a key of this group
+	cookie []byte // it wants to see this first
 	notify uint16 // else the notification
 }
 
@@ -212,13 +213,25 @@ func (r *reply) read(kind byte, body []byte) (err error) {
 			return errShort
 		}
 		said, data := binary.BigEndian.Uint16(body[from+2:]), body[from+4:]
-		if said == saidOtherGroup && kind == payloadNotify2 && len(data) >= 2 {
+		switch {
+		case said == saidOtherGroup && kind == payloadNotify2 && len(data) >= 2:
 			r.group = fmt.Sprintf("group%d", binary.BigEndian.Uint16(data))
-		} else if said < 16384 { // an error, no status
+		case said == saidCookie:
+			r.cookie = data
+		case said < 16384: // an error, no status
 			r.notify = said
 		}
 	}
 	return err
+}
+
+// withCookie is the same IKE_SA_INIT, with the cookie that the peer wants to see (RFC 7296 section 2.6).
+func withCookie(packet, cookie []byte) []byte {
+	notify := append([]byte{packet[16], 0, 0, byte(8 + len(cookie)), 0, 0, saidCookie >> 8, saidCookie & 0xff}, cookie...)
+	out := slices.Concat(packet[:ikeHeader], notify, packet[ikeHeader:])
+	out[16] = payloadNotify2
+	binary.BigEndian.PutUint32(out[24:], uint32(len(out)))
+	return out
 }
 
 // readChoice2 reads the one proposal of IKEv2 that is in an answer.
@@ -259,7 +272,7 @@ var (
 
 const (
 	oldCipher, oldHash, oldAuth, oldGroup, oldLifeType, oldLife, oldKeyLength = 1, 2, 3, 4, 11, 12, 14
-	oldAES, oldTripleDES, oldPSK                                             = 7, 5, 1
+	oldAES, oldTripleDES, oldPSK                                              = 7, 5, 1
 )
 
 // broadMain is the first message of IKEv1's main mode with what is usual, and one group that may not be.

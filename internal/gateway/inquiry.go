@@ -154,23 +154,27 @@ func (a asker) askInit(ctx context.Context, group string) (reply, error) {
 	if _, err := publicValue(number); err != nil {
 		number = groupNumber("group14")
 	}
-	first, err := broadInit(number)
-	if err != nil {
-		return reply{}, err
-	}
-	got, err := a.exchange(ctx, first)
+	got, err := a.askGroup(ctx, number)
 	if err != nil || got.group == "" {
 		return got, err
 	}
-	second, err := broadInit(groupNumber(got.group))
-	if err != nil { // no key of that group can be made here
-		return got, nil
-	}
-	if more, err := a.exchange(ctx, second); err == nil && more.takes != nil {
+	if more, err := a.askGroup(ctx, groupNumber(got.group)); err == nil && more.takes != nil {
 		more.group = got.group
 		return more, nil
 	}
-	return got, nil
+	return got, nil // also where no key of that group can be made here
+}
+
+func (a asker) askGroup(ctx context.Context, group uint16) (reply, error) {
+	packet, err := broadInit(group)
+	if err != nil {
+		return reply{}, err
+	}
+	got, err := a.exchange(ctx, packet)
+	if err == nil && len(got.cookie) > 0 {
+		return a.exchange(ctx, withCookie(packet, got.cookie))
+	}
+	return got, err
 }
 
 func (a asker) askMain(ctx context.Context, group string) (reply, error) {
@@ -193,7 +197,7 @@ func (a asker) exchange(ctx context.Context, packet []byte) (got reply, err erro
 			return false
 		}
 		got, err = readReply(b)
-		answered = err == nil && (got.takes != nil || got.group != "" || got.notify == saidNothingFits)
+		answered = err == nil && (got.takes != nil || got.group != "" || len(got.cookie) > 0 || got.notify == saidNothingFits)
 		return true
 	})
 	if err == nil && !answered {

@@ -265,7 +265,7 @@ func TestWhyDown(t *testing.T) {
 		s.set(testSpec(s.router, changed))
 		s.awaitReason(s.router, "c1", code)
 	}
-	change("no_proposal_chosen", func(c *vpn.ConnectionSpec) { c.IKE.Group = "group14" })
+	change("ike_proposal_mismatch", func(c *vpn.ConnectionSpec) { c.IKE.Group = "group14" })
 	c.PSK = "another key"
 	change("child_proposal_mismatch", func(c *vpn.ConnectionSpec) { c.ESP.Encryption = "aes-128" })
 	change("ts_unacceptable", func(c *vpn.ConnectionSpec) { c.Peer = prefixes("10.9.0.0/24") })
