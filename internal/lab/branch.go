@@ -112,6 +112,9 @@ const branchConf = `charon-systemd {
     }
   }
 }
+swanctl {
+  load = random openssl
+}
 `
 
 // StartCharon starts charon and loads the swanctl.conf, as after StopCharon or KillCharon.
