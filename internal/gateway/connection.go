@@ -69,9 +69,10 @@ func (c *connection) waiting(now time.Time) {
 	c.quiet = now.Add(startGrace)
 }
 
-// starting says that the connection is being set up, or by other SAs than before, and that nobody needs to know yet.
+// starting says that the connection is being set up, or by other SAs than before, and that nobody needs to know yet; or that
+// it was lost and the log, which comes another way, has not said why.
 func (c *connection) starting(now time.Time) bool {
-	return c.renewing || now.Before(c.quiet) && c.reason != nil && c.reason.Code == connecting().Code
+	return c.renewing || now.Before(c.quiet) && c.reason != nil && (c.reason.Code == connecting().Code || c.reason.Code == lost().Code)
 }
 
 // note takes a finding in.

@@ -39,6 +39,9 @@ func (c *connection) lose(f finding, now time.Time, random float64) {
 	}
 	c.down(vpn.StateDown, f.Reason, now)
 	c.certain = f.certain
+	if f.Code == lost().Code {
+		c.quiet = now.Add(startGrace)
+	}
 	switch action := c.spec.DPD.Action; {
 	case !isDead(f.Code) || action == actionDisabled:
 		c.try.fail(now, random)

@@ -138,6 +138,14 @@ func TestReasons(t *testing.T) {
 	expect("rekeyed", c, "up")
 	c.see(nil, nil, start.Add(time.Minute), 0)
 	expect("lost long after", c, "sa_lost")
+	if !c.starting(start.Add(time.Minute)) || c.starting(start.Add(time.Minute+startGrace)) {
+		t.Error("lost for no known reason: told at once, or never")
+	}
+	note(c, "received DELETE for IKE_SA c1[4]", time.Minute+100*time.Millisecond)
+	expect("the line that came late", c, "peer_deleted")
+	if c.starting(start.Add(time.Minute + 100*time.Millisecond)) {
+		t.Error("the reason that came late is not told")
+	}
 
 	c = fresh()
 	c.see(installed, installed, start, 0)
