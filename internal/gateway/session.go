@@ -21,7 +21,7 @@ type session struct {
 	loaded  *loaded
 	history *history
 	silence silence
-	later   map[string]time.Time // connections to refresh, and when
+	later   map[string]delay     // connections to refresh, and when
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	has     available            // algorithms of this charon
 	checks  map[string]time.Time // connections whose PFS group is to be tried, and when
@@ -36,7 +36,7 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
-	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{},
+	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]delay{},
 		checks: map[string]time.Time{}, ended: make(chan struct{})}
 	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "ike-rekey", "child-rekey", "log"); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -227,17 +227,29 @@ func (s *session) run() {
 	}
 }
 
-// logDelay is how much later than its event charon may send the log lines that explain it: they take another way.
-const logDelay = 10 * time.Millisecond
+// How much later than its event charon may send the log lines that explain it, since they take another way: most come at
+// once, and on a busy machine some do not.
+const (
+	logDelay   = 10 * time.Millisecond
+	logPatient = 300 * time.Millisecond
+)
+
+// delay is when to do something, and until when it may be put off.
+type delay struct{ at, last time.Time }
 
 // refreshLater refreshes what is due and answers when to look again.
 func (s *session) refreshLater() (again time.Time) {
-	for name, at := range s.later {
-		if !at.After(time.Now()) {
+	now := time.Now()
+	for name, d := range s.later {
+		if !d.at.After(now) && d.at.Before(d.last) && s.r.unexplained(name) {
+			d.at = now.Add(logDelay)
+			s.later[name] = d
+		}
+		if !d.at.After(now) {
 			delete(s.later, name)
 			s.refresh(name)
-		} else if again.IsZero() || at.Before(again) {
-			again = at
+		} else if again.IsZero() || d.at.Before(again) {
+			again = d.at
 		}
 	}
 	return again
@@ -270,7 +282,7 @@ func (s *session) handle(event vici.Event) {
 			s.tryGroupLater(sa)
 			s.r.unsize()
 		} else {
-			s.later[name] = time.Now().Add(logDelay)
+			s.later[name] = delay{time.Now().Add(logDelay), time.Now().Add(logPatient)}
 		}
 	}
 }
