@@ -125,6 +125,9 @@ func (c *connection) see(own, all []ikeSA, now time.Time, random float64) {
 	renewed := c.renewing
 	switch carries, outdated := c.seeNames(all); {
 	case carries:
+		if c.try.waits && !anyConnecting(own) {
+			c.try.reset()
+		}
 		if c.state != vpn.StateUp || renewed && !c.renewing {
 			c.reason, c.warnings, c.cause, c.upSince = nil, nil, finding{}, now
 		}

@@ -18,6 +18,7 @@ type attempt struct {
 	started  time.Time // not zero: in flight since
 	next     time.Time // not before
 	failures int
+	waits    bool // in flight is one that was begun under an earlier configuration: its end is waited for
 }
 
 func (a *attempt) inFlight() bool { return !a.started.IsZero() }

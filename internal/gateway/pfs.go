@@ -53,6 +53,10 @@ func (s *session) tryGroupLater(sa *vici.Message) {
 		after += tryGroupAnswered
 	}
 	for _, child := range sa.Section("child-sas").Sections() {
+		if child.Get("dh-group") != "" { // made in an IKE_SA that stood already: the group was agreed on
+			s.r.rekeyed(sa)
+			continue
+		}
 		s.checks[child.Get("name")] = time.Now().Add(after)
 	}
 }

@@ -66,8 +66,12 @@ func (c *connection) isOutdated(child string) bool {
 	return !slices.Contains(c.cfg.children, child)
 }
 
-// failed takes in that an attempt came to nothing.
+// failed takes in that an attempt came to nothing. That of one by an earlier configuration says nothing of the present.
 func (c *connection) failed(now time.Time, random float64) {
+	if c.renewing && c.try.waits {
+		c.try.reset()
+		return
+	}
 	c.try.fail(now, random)
 	if !c.renewing {
 		return
@@ -139,7 +143,8 @@ func (s *session) endReplaced(ctx context.Context, id string) error {
 }
 
 // endIdle ends IKE_SAs of connections that are about to change, where they hold no CHILD_SA that passes traffic: nothing
-// tells afterwards by which configuration they were made.
+// tells afterwards by which configuration they were made. One that the peer may be about to take into use is left: if it
+// were gone, the peer would send into it until the next one stands.
 func (s *session) endIdle(ctx context.Context, about []loading) error {
 	sas, err := s.sas(ctx, "")
 	if err != nil {
@@ -147,7 +152,7 @@ func (s *session) endIdle(ctx context.Context, about []loading) error {
 	}
 	for _, c := range about {
 		for _, sa := range sas[c.cfg.id] {
-			if slices.ContainsFunc(sa.children, childSA.installed) {
+			if slices.ContainsFunc(sa.children, childSA.installed) || sa.connecting() && sa.answered {
 				continue
 			}
 			request := vici.NewMessage().Set("ike-id", sa.id).Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
@@ -166,12 +171,15 @@ func surplus(id string, sas map[string][]ikeSA, outdated func(child string) bool
 	for name, list := range sas {
 		for _, sa := range list {
 			var old []*vici.Message
+			others := false
 			for _, child := range sa.children {
 				if outdated(child.name) && child.installed() {
 					old = append(old, vici.NewMessage().Set("child-id", child.id))
+				} else if child.installed() {
+					others = true
 				}
 			}
-			if name == id && len(old) > 0 && len(old) == len(sa.children) {
+			if name == id && len(old) > 0 && !others {
 				old = []*vici.Message{vici.NewMessage().Set("ike-id", sa.id)}
 			}
 			out = append(out, old...)

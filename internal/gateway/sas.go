@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 
 	"culvert/internal/vici"
 )
@@ -10,6 +11,7 @@ import (
 type ikeSA struct {
 	id       string // charon's uniqueid
 	state    string
+	answered bool // the peer has answered its first exchange
 	children []childSA
 }
 
@@ -21,7 +23,7 @@ type childSA struct {
 // readSAs adds the IKE_SAs of one list-sa event, by connection.
 func readSAs(into map[string][]ikeSA, event *vici.Message) {
 	for name, sa := range event.Sections() {
-		one := ikeSA{id: sa.Get("uniqueid"), state: sa.Get("state")}
+		one := ikeSA{id: sa.Get("uniqueid"), state: sa.Get("state"), answered: strings.Trim(sa.Get("responder-spi"), "0") != "" || sa.Get("initiator") != "yes"}
 		for _, child := range sa.Section("child-sas").Sections() {
 			one.children = append(one.children, childSA{child.Get("name"), child.Get("state"), child.Get("uniqueid"),
 				child.List("local-ts"), child.List("remote-ts")})

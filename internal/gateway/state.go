@@ -179,7 +179,7 @@ func (r *router) seeBefore(id string, overdue bool, sas map[string][]ikeSA) bool
 		return false
 	}
 	if anyConnecting(sas[id]) {
-		c.try.started = now
+		c.try.started, c.try.waits = now, c.renewing
 		return false
 	}
 	if overdue {

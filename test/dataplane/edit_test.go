@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +118,7 @@ func TestEdits(t *testing.T) {
 	c.Ping()
 	table := newTable("edit", "SAs", "pings", "lost", "ACTIVE after")
 	for _, e := range edits {
-		before := c.Settle()
+		before := settle(t, c)
 		pings := pingFor(c, 400, 2*time.Millisecond)
 		start := time.Now()
 		e.change(c, &o)
@@ -127,7 +126,7 @@ func TestEdits(t *testing.T) {
 		took := time.Since(start)
 		got := <-pings
 		sas := "kept"
-		if after := pair(t, c); !slices.Equal(after, before) {
+		if after := settle(t, c); after != before {
 			sas = "made before broken"
 		}
 		if renewed := sas != "kept"; renewed != e.renews {

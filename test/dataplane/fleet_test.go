@@ -1,18 +1,15 @@
 package dataplane
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"culvert/internal/client"
 	"culvert/internal/lab"
 	"culvert/internal/sitetest"
-	"culvert/internal/vici"
 )
 
 // fleet is many connections of one router. At their other ends is one machine with as many addresses, so that each is a
@@ -192,29 +189,19 @@ func (f *fleet) awaitActive(within time.Duration, members []*member) {
 	}
 }
 
-// spis are those of the CHILD_SAs that the router's charon has, by connection.
+// spis are those of the CHILD_SAs in use that the router's charon has, by connection.
 func (f *fleet) spis() map[string][]string {
 	f.T.Helper()
-	ctx, cancel := context.WithTimeout(f.T.Context(), 5*time.Second)
-	defer cancel()
-	conn, err := vici.Dial(ctx, f.RouterFile("charon.vici"))
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	defer conn.Close()
 	out := map[string][]string{}
-	err = conn.Stream(ctx, "list-sas", "list-sa", nil, func(m *vici.Message) error {
-		for name, sa := range m.Sections() {
-			for _, child := range sa.Section("child-sas").Sections() {
-				out[name] = append(out[name], child.Get("spi-in")+" "+child.Get("spi-out"))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		f.T.Fatal(err)
-	}
+	each(childSAs(f.Site), func(c childSA) { out[c.connection] = append(out[c.connection], c.spis) })
 	return out
+}
+
+// settled are the members whose CHILD_SA nobody is about to rekey: see stable.
+func (f *fleet) settled(members []*member) []*member {
+	f.T.Helper()
+	is := stable(f.Site)
+	return slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return !is[m.id] })
 }
 
 // others are the members but these.
@@ -222,16 +209,32 @@ func (f *fleet) others(but []*member) []*member {
 	return slices.DeleteFunc(slices.Clone(f.members), func(m *member) bool { return slices.Contains(but, m) })
 }
 
-// kept fails where the SAs of a member are others than before, or pings of it were lost since.
-func (f *fleet) kept(t testing.TB, what string, members []*member, spis map[string][]string, before []count) {
-	t.Helper()
+// standing is how the members stood before something was done.
+type standing struct {
+	settled []*member
+	spis    map[string][]string
+	counts  []count
+}
+
+func (f *fleet) stand() standing {
+	f.T.Helper()
+	settled := f.settled(f.members)
+	if len(settled) < len(f.members)/2 {
+		sitetest.Poll(f.T, 15*time.Second, "half of the members are settled", func() bool { settled = f.settled(f.members); return len(settled) >= len(f.members)/2 })
+	}
+	return standing{settled, f.spis(), f.pings.settled()}
+}
+
+// kept fails where the SAs of a member that was settled are others than before, or pings of any were lost since.
+func (f *fleet) kept(what string, members []*member, before standing) {
+	f.T.Helper()
 	now, counts := f.spis(), f.pings.settled()
 	for _, m := range members {
-		if !slices.Equal(now[m.id], spis[m.id]) {
-			t.Errorf("%s: member %d has the SPIs %v, before %v", what, m.n, now[m.id], spis[m.id])
+		if slices.Contains(before.settled, m) && !slices.Equal(now[m.id], before.spis[m.id]) {
+			f.T.Errorf("%s: member %d has the SPIs %v, before %v", what, m.n, now[m.id], before.spis[m.id])
 		}
-		if lost := counts[m.n].lost - before[m.n].lost; lost > 0 {
-			t.Errorf("%s: member %d lost %d of %d pings", what, m.n, lost, counts[m.n].sent-before[m.n].sent)
+		if lost := counts[m.n].lost - before.counts[m.n].lost; lost > 0 {
+			f.T.Errorf("%s: member %d lost %d of %d pings", what, m.n, lost, counts[m.n].sent-before.counts[m.n].sent)
 		}
 	}
 }

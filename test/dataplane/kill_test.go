@@ -88,7 +88,8 @@ func (f *fleet) kill(r *rapid.T, v victim, who string, n *killTally) {
 	what = who + " killed, " + what
 	concerned := slices.Clone(c.members)
 	others := f.others(concerned)
-	spis, before, log := f.spis(), f.pings.settled(), f.logSize()
+	sitetest.Poll(f.T, 15*time.Second, "all members are settled", func() bool { return len(f.settled(f.members)) == len(f.members) })
+	before, log := f.stand(), f.logSize()
 	if c.agree != nil {
 		c.agree()
 	}
@@ -112,19 +113,19 @@ func (f *fleet) kill(r *rapid.T, v victim, who string, n *killTally) {
 		f.Call("PUT", q.path, q.body())
 	}
 	f.awaitActive(20*time.Second, f.members)
-	f.account(what, others, len(concerned) > 0, spis, before, log, n)
+	f.account(what, others, len(concerned) > 0, before, log, n)
 }
 
 // account looks at what a kill has done to the others.
-func (f *fleet) account(what string, others []*member, edited bool, spis map[string][]string, before []count, log int64, n *killTally) {
+func (f *fleet) account(what string, others []*member, edited bool, before standing, log int64, n *killTally) {
 	f.T.Helper()
-	f.kept(f.T, what, others, spis, before)
+	f.kept(what, others, before)
 	now, counts := f.spis(), f.pings.settled()
 	n.times++
 	for _, m := range others {
-		n.pings += counts[m.n].sent - before[m.n].sent
-		n.lost += counts[m.n].lost - before[m.n].lost
-		if !slices.Equal(now[m.id], spis[m.id]) {
+		n.pings += counts[m.n].sent - before.counts[m.n].sent
+		n.lost += counts[m.n].lost - before.counts[m.n].lost
+		if !slices.Equal(now[m.id], before.spis[m.id]) {
 			n.spis++
 		}
 	}

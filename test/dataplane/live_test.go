@@ -192,7 +192,7 @@ func TestLiveEdits(t *testing.T) {
 func (f *fleet) make(r *rapid.T, kind string, c change, n *tally) {
 	concerned := slices.Clone(c.members)
 	others := f.others(concerned)
-	spis, before := f.spis(), f.pings.settled()
+	before := f.stand()
 	if c.agree != nil {
 		c.agree()
 	}
@@ -204,23 +204,23 @@ func (f *fleet) make(r *rapid.T, kind string, c change, n *tally) {
 		sitetest.Poll(f.T, 5*time.Second, fmt.Sprintf("%s: other SAs, and none of before, for all concerned", kind), func() bool {
 			now := f.spis()
 			return !slices.ContainsFunc(concerned, func(m *member) bool {
-				return len(now[m.id]) == 0 || slices.ContainsFunc(now[m.id], func(spi string) bool { return slices.Contains(spis[m.id], spi) })
+				return len(now[m.id]) == 0 || slices.ContainsFunc(now[m.id], func(spi string) bool { return slices.Contains(before.spis[m.id], spi) })
 			})
 		})
 	} else {
-		f.kept(f.T, kind, concerned, spis, before)
+		f.kept(kind, concerned, before)
 	}
-	f.kept(f.T, kind, others, spis, before)
+	f.kept(kind, others, before)
 	after := f.pings.settled()
 	n.times++
 	n.concerned += len(concerned)
 	for _, m := range f.members {
-		lost := after[m.n].lost - before[m.n].lost
+		lost := after[m.n].lost - before.counts[m.n].lost
 		if slices.Contains(concerned, m) {
 			n.lost += lost
 			n.worst = max(n.worst, lost)
 		} else {
-			n.pings += after[m.n].sent - before[m.n].sent
+			n.pings += after[m.n].sent - before.counts[m.n].sent
 			n.otherLost += lost
 		}
 	}

@@ -28,16 +28,6 @@ func pingFor(c *sitetest.Tunnel, count int, interval time.Duration) <-chan lab.P
 	return done
 }
 
-// pair waits until the branch lists one pair of SPIs: those that were replaced are gone.
-func pair(t *testing.T, c *sitetest.Tunnel) (spis []string) {
-	t.Helper()
-	sitetest.Poll(t, 5*time.Second, "the branch has one CHILD_SA", func() bool {
-		spis = c.SPIs()
-		return len(spis) == 2
-	})
-	return spis
-}
-
 // pingOn pings from one address to another until the test ends.
 func pingOn(t *testing.T, host *lab.Host, from, to netip.Addr, interval time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
