@@ -61,6 +61,7 @@ func due(conns map[string]*connection, now time.Time) (start, overdue []*connect
 		}
 		greeting[c.contact()] = greeting[c.contact()] || c.try.inFlight()
 		switch limit := c.try.started.Add(attemptLimit); {
+		case c.untold:
 		case c.try.inFlight() && !limit.After(now):
 			overdue = append(overdue, c)
 		case c.try.inFlight():

@@ -21,6 +21,7 @@ type renewal struct {
 	agreed   bool // what stands is what the peer was to agree to
 	gaveUp   bool // the peer would not have new SAs of this configuration
 	outdated bool // there are SAs to be ended
+	untold   bool // charon does not know its configuration as it is to be
 }
 
 // takesOver says that new SAs can be made beside old ones.
@@ -143,16 +144,18 @@ func (s *session) endReplaced(ctx context.Context, id string) error {
 }
 
 // endIdle ends IKE_SAs of connections that are about to change, where they hold no CHILD_SA that passes traffic: nothing
-// tells afterwards by which configuration they were made. One that the peer may be about to take into use is left: if it
-// were gone, the peer would send into it until the next one stands.
+// tells afterwards by which configuration they were made. While a connection carries traffic, only one that the peer has not
+// answered ends so: any other may be about to take over.
 func (s *session) endIdle(ctx context.Context, about []loading) error {
 	sas, err := s.sas(ctx, "")
 	if err != nil {
 		return err
 	}
+	all := flatten(sas)
 	for _, c := range about {
+		carries := len(installed(all, c.cfg.id)) > 0
 		for _, sa := range sas[c.cfg.id] {
-			if slices.ContainsFunc(sa.children, childSA.installed) || sa.connecting() && sa.answered {
+			if slices.ContainsFunc(sa.children, childSA.installed) || carries && !(sa.connecting() && !sa.answered) {
 				continue
 			}
 			request := vici.NewMessage().Set("ike-id", sa.id).Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")

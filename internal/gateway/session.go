@@ -312,7 +312,7 @@ func (s *session) initiateDue() time.Time {
 		}
 		if err := s.initiate(context.Background(), c.id, c.children); err != nil {
 			s.r.g.log.Warn("initiate", "router", s.r.id, "connection", c.id, "err", err)
-			s.r.attemptFailed(c.id)
+			s.r.attemptFailed(c.id, c.children)
 		}
 	}
 	return again

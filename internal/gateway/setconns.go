@@ -14,8 +14,7 @@ import (
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
 // ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
 func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
-	wanted := r.plan(spec, s.loaded, s.has)
-	todo := s.loaded.compare(wanted)
+	todo := r.plan(spec, s.loaded, s.has)
 	if r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0 {
 		if err := s.loaded.doubt(todo); err != nil {
 			return err
@@ -39,9 +38,9 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 	return nil
 }
 
-// plan takes the Spec into the state and answers what charon is to have. A connection that is not to be in charon is
-// marked before it is unloaded, so that nobody initiates it in between.
-func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
+// plan takes the Spec into the state and answers what charon is to be told. A connection that is not to be in charon is
+// marked before it is unloaded, and one that charon does not know as it is to be, so that nobody initiates it in between.
+func (r *router) plan(spec vpn.Spec, l *loaded, has available) changes {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.g.now()
@@ -71,7 +70,7 @@ func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
 			cfg, state, why = nil, vpn.StateDown, *unresolved[cs.ID]
 		}
 		if cfg == nil {
-			c.cfg, c.loaded, c.parked, c.established, c.try = nil, false, false, false, attempt{}
+			c.cfg, c.loaded, c.parked, c.established, c.try, c.renewal = nil, false, false, false, attempt{}, renewal{}
 			c.down(state, why, now)
 			continue
 		}
@@ -79,7 +78,11 @@ func (r *router) plan(spec vpn.Spec, l *loaded, has available) []*connConfig {
 		c.settle()
 		wanted = append(wanted, cfg)
 	}
-	return wanted
+	todo := l.compare(wanted)
+	for _, one := range todo.load {
+		r.conns[one.cfg.id].untold = true
+	}
+	return todo
 }
 
 // literal replaces a peer's name by its address, so that charon never looks anything up. It needs mu.
@@ -208,7 +211,7 @@ func (r *router) loadedOne(id string, changed bool) {
 	if died := c.reason != nil && c.reason.Code == charonDied().Code; (!c.loaded || changed) && c.state != vpn.StateUp && !died {
 		c.waiting(r.g.now())
 	}
-	c.loaded = true
+	c.loaded, c.untold = true, false
 	if changed {
 		c.parked, c.demand, c.gaveUp, c.cause = false, nil, false, finding{}
 		if c.state == vpn.StateUp {

@@ -196,11 +196,16 @@ func (r *router) ikeEstablished(id string) {
 	}
 }
 
-func (r *router) attemptFailed(id string) {
+// attemptFailed takes in that charon would not initiate CHILD_SAs of these names: it may have another configuration by now.
+func (r *router) attemptFailed(id string, children []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.conns[id]; c != nil {
-		c.failed(r.g.now(), jitter())
+		if c.cfg != nil && slices.ContainsFunc(children, func(name string) bool { return !slices.Contains(c.cfg.children, name) }) {
+			c.try.reset()
+		} else {
+			c.failed(r.g.now(), jitter())
+		}
 		r.poke()
 		r.publish(false)
 	}

@@ -178,6 +178,9 @@ func (f *fleet) awaitActive(within time.Duration, members []*member) {
 		for _, m := range members {
 			if have[m.id] != "ACTIVE" {
 				bad += fmt.Sprintf("member %d %s is %s\n", m.n, m.id, have[m.id])
+				if time.Now().After(deadline) {
+					bad += f.said(m)
+				}
 			}
 		}
 		if bad == "" {
@@ -187,6 +190,17 @@ func (f *fleet) awaitActive(within time.Duration, members []*member) {
 			f.T.Fatalf("not ACTIVE within %s:\n%s", within, bad)
 		}
 	}
+}
+
+// said are the last lines of the router's charon about a member.
+func (f *fleet) said(m *member) string {
+	var lines []string
+	for line := range strings.Lines(f.CharonLog()) {
+		if strings.Contains(line, m.id) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-30):], "")
 }
 
 // spis are those of the CHILD_SAs in use that the router's charon has, by connection.
