@@ -91,38 +91,36 @@ func (f finding) refuses() bool {
 	return slices.Contains([]string{"ike_init", "ike_auth", "child"}, f.Phase)
 }
 
-// outdated answers the connections with SAs to be ended, and whether others carry their traffic.
-func (r *router) outdated() map[string]bool {
+// ending is what to do about a connection's outdated CHILD_SAs: as it was when they were seen, whatever it becomes meanwhile.
+type ending struct {
+	replaced bool // others carry its traffic
+	outdated func(child string) bool
+}
+
+// outdated answers the connections with SAs to be ended.
+func (r *router) outdated() map[string]ending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := map[string]bool{}
+	out := map[string]ending{}
 	for id, c := range r.conns {
-		if c.loaded && c.outdated {
-			out[id], c.outdated = c.state == vpn.StateUp, false
+		if c.loaded && c.outdated && !c.untold {
+			asItIs := *c
+			out[id] = ending{c.state == vpn.StateUp, asItIs.isOutdated}
+			c.outdated = false
 		}
 	}
 	return out
 }
 
-// isOutdated tells which of a connection's CHILD_SAs are to be ended now.
-func (r *router) isOutdated(id string) func(child string) bool {
-	return func(child string) bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		c := r.conns[id]
-		return c != nil && c.loaded && c.isOutdated(child)
-	}
-}
-
 // endOutdated ends SAs that are not of the present configuration. Where others have taken over, the peer's answer to the
 // DELETE is left to charon, which until then takes what the peer still sends through the old ones.
 func (s *session) endOutdated() {
-	for id, replaced := range s.r.outdated() {
+	for id, e := range s.r.outdated() {
 		var err error
-		if replaced {
-			err = s.endReplaced(context.Background(), id)
+		if e.replaced {
+			err = s.endReplaced(context.Background(), id, e.outdated)
 		} else {
-			err = s.terminate(context.Background(), id, s.r.isOutdated(id))
+			err = s.terminate(context.Background(), id, e.outdated)
 		}
 		if err != nil {
 			s.r.g.log.Warn("end SAs of an earlier configuration", "router", s.r.id, "connection", id, "err", err)
@@ -130,12 +128,12 @@ func (s *session) endOutdated() {
 	}
 }
 
-func (s *session) endReplaced(ctx context.Context, id string) error {
+func (s *session) endReplaced(ctx context.Context, id string, outdated func(child string) bool) error {
 	sas, err := s.sas(ctx, "")
 	if err != nil {
 		return err
 	}
-	for _, request := range surplus(id, sas, s.r.isOutdated(id)) {
+	for _, request := range surplus(id, sas, outdated) {
 		if err := s.callLoosely(ctx, "terminate", request.Set("timeout", "-1").Set("loglevel", "-1")); err != nil {
 			return err
 		}
