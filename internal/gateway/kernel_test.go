@@ -15,7 +15,7 @@ import (
 const (
 	timed     = "^TestCharonDies$"
 	scenarios = "^Test(TunnelInitiatedByUs|TunnelInitiatedByPeer|TunnelIKEv1|TunnelIPv6|PeerKilledAndBack|OtherConnectionsKeepTheirSAs|" +
-		"WhyDown|Siblings|NoPlaintext|NoPacketLost|RemoveLeavesNothing)$"
+		"CountersMatchWhatWasSent|Probe|WhyDown|Siblings|NoPlaintext|NoPacketLost|RemoveLeavesNothing)$"
 )
 
 // TestKernelESP runs this package's tests again in a guest whose kernel does ESP: the same scenarios on the other data plane,
@@ -31,7 +31,7 @@ func TestKernelESP(t *testing.T) {
 	defer guest.Close()
 	t.Logf("the guest was up after %s", guest.Booted)
 	runInGuest(t, guest, 1, timed, "-test.parallel=1")
-	runInGuest(t, guest, 11, scenarios, "-test.parallel=4")
+	runInGuest(t, guest, 13, scenarios, "-test.parallel=4")
 }
 
 func runInGuest(t *testing.T, guest *uml.Guest, count int, tests string, args ...string) {

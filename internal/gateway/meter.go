@@ -100,7 +100,7 @@ func (m *meter) follow(s *session) {
 			m.event(e)
 			m.note(false)
 		case <-timer.C:
-			if m.wait() {
+			if !m.r.hasSeen(s) || m.wait() {
 				timer.Reset(m.pulse / 5)
 				continue
 			}
@@ -163,6 +163,13 @@ func (m *meter) dial(ctx context.Context) *vici.Conn {
 	}
 	m.r.g.log.Debug("measure", "router", m.r.id, "err", err)
 	return nil
+}
+
+// hasSeen tells whether a session knows what is up: until then nothing is, and that says nothing.
+func (r *router) hasSeen(s *session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.seen
 }
 
 // ups answers the connections that are up, with their upSince.

@@ -69,6 +69,7 @@ func TestCountersMatchWhatWasSent(t *testing.T) {
 	spec := testSpec(s.router, testConnection("c1"))
 	s.set(spec)
 	s.awaitUp(s.router, "c1")
+	s.settle(s.router, "c1")
 	start := time.Now()
 	// A ping of the lab is 84 bytes, and charon counts those of the IP packet.
 	expect := func(what string, packets uint64) vpn.Statistics {
@@ -88,7 +89,7 @@ func TestCountersMatchWhatWasSent(t *testing.T) {
 	}
 	want := []vpn.IKESA{{Version: "v2", LocalAddress: "192.0.2.1", LocalPort: 4500, RemoteAddress: "192.0.2.2", RemotePort: 4500, Initiator: true,
 		NATLocal: false, NATRemote: false, Encryption: "AES_CBC_256", Integrity: "HMAC_SHA2_256_128", PRF: "PRF_HMAC_SHA2_256", Group: "ECP_256",
-		Children: []vpn.ChildSA{{Protocol: "esp", Encapsulation: "udp", Encryption: "AES_CBC_256", Integrity: "HMAC_SHA2_256_128",
+		Children: []vpn.ChildSA{{Protocol: "esp", Encapsulation: "udp", Encryption: "AES_CBC_256", Integrity: "HMAC_SHA2_256_128", Group: "ECP_256",
 			LocalTS: []string{"10.1.0.0/24"}, RemoteTS: []string{"10.2.0.0/24"}}}}}
 	if testbox.KernelESP() { // it has no need of UDP where there is no NAT; userland has no other way
 		want[0].LocalPort, want[0].RemotePort, want[0].Children[0].Encapsulation = 500, 500, "none"
@@ -108,7 +109,7 @@ func TestCountersMatchWhatWasSent(t *testing.T) {
 	}
 
 	s.rekey("child")
-	s.measured("c1", "rekeyed", 5*time.Second, func(st vpn.Statistics) bool { return st.ChildRekeys == 1 })
+	s.measured("c1", "rekeyed", 5*time.Second, func(st vpn.Statistics) bool { return st.ChildRekeys == first.ChildRekeys+1 })
 	if n := s.send("10.2.0.1", 20, 5*time.Millisecond); n != 20 {
 		t.Fatalf("%d of 20 pings answered after a rekey", n)
 	}
@@ -127,8 +128,9 @@ func TestCountersMatchWhatWasSent(t *testing.T) {
 	s.set(spec)
 	s.awaitUp(s.router, "c1")
 	after := expect("20 more while no agent was there", 60)
-	if after.ChildRekeys != 1 || after.IKERekeys != 1 || *after.EstablishedAt != *first.EstablishedAt || *after.CountedSince != *first.CountedSince {
-		t.Errorf("another agent: %+v; before %+v", after, first)
+	if after.ChildRekeys != first.ChildRekeys+1 || after.IKERekeys != 1 || *after.EstablishedAt != *first.EstablishedAt || *after.CountedSince != *first.CountedSince {
+		t.Errorf("another agent: rekeys %d and %d, up since %s, counted since %s; before %d and %d, %s, %s", after.ChildRekeys, after.IKERekeys, *after.EstablishedAt,
+			*after.CountedSince, first.ChildRekeys, first.IKERekeys, *first.EstablishedAt, *first.CountedSince)
 	}
 	if s.Writes() != 0 {
 		t.Errorf("counting took %d VICI writes", s.Writes())
