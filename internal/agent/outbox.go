@@ -168,7 +168,7 @@ func (a *Agent) collect(ctx context.Context) {
 const eventDelay = 250 * time.Millisecond
 
 // maxEvents bounds the events of one call.
-const maxEvents = 1000
+const maxEvents = 500
 
 // parcel is one call of Server.Report, and how far the queues are empty after it.
 type parcel struct {

@@ -18,11 +18,13 @@ const repeatAfter = 5 * time.Minute
 func (r *router) noteStates() {
 	now := r.g.now()
 	looked := r.session != nil && r.session.seen
+	var events []vpn.Seen
 	for _, c := range r.conns {
 		if e, ok := c.tell(looked, now); ok {
-			r.g.journal.note(e, now)
+			events = append(events, e)
 		}
 	}
+	r.g.journal.note(now, events...)
 }
 
 // tell answers the event that the connection's state is another than its timeline has, if it is and should be told. looked
@@ -121,7 +123,7 @@ func (r *router) noteSA(name, typ, summary string, details map[string]string, at
 	if networks := details["local_networks"]; networks != "" {
 		summary += ": " + networks + " to " + details["peer_networks"]
 	}
-	r.g.journal.note(vpn.Seen{Event: vpn.Event{Type: typ, ConnectionID: id, Summary: summary, Details: details}}, at)
+	r.g.journal.note(at, vpn.Seen{Event: vpn.Event{Type: typ, ConnectionID: id, Summary: summary, Details: details}})
 }
 
 // childOf is the name of a CHILD_SA's configuration, which tells whose it is; else that of the IKE_SA's.
@@ -182,9 +184,11 @@ func (r *router) noteStarted() {
 	if r.ended != "" {
 		summary += "; it had ended: " + r.ended
 	}
+	var events []vpn.Seen
 	for _, c := range r.conns {
 		if c.cfg != nil {
-			r.g.journal.note(vpn.Seen{Event: vpn.Event{Type: vpn.EventCharonStarted, ConnectionID: c.spec.ID, Summary: summary}}, r.g.now())
+			events = append(events, vpn.Seen{Event: vpn.Event{Type: vpn.EventCharonStarted, ConnectionID: c.spec.ID, Summary: summary}})
 		}
 	}
+	r.g.journal.note(r.g.now(), events...)
 }

@@ -34,8 +34,8 @@ type journal struct {
 }
 
 const (
-	maxJournal = 10_000 // events
-	maxLines   = 3 * maxJournal
+	maxJournal = 20_000 // events
+	maxLines   = 2 * maxJournal
 )
 
 // openJournal reads what an earlier process left. A line that it did not finish is not there.
@@ -58,17 +58,24 @@ func openJournal(path string, log *slog.Logger) (*journal, error) {
 	return j, nil
 }
 
-// note adds an event. It makes times different and growing, so that sorting by time keeps the order.
-func (j *journal) note(e vpn.Seen, at time.Time) {
+// note adds events of one moment. It makes times different and growing, so that sorting by time keeps the order.
+func (j *journal) note(at time.Time, events ...vpn.Seen) {
+	if len(events) == 0 {
+		return
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if at = at.Truncate(time.Microsecond); !at.After(j.last) && j.last.Sub(at) < time.Second {
-		at = j.last.Add(time.Microsecond)
+	var lines bytes.Buffer
+	for _, e := range events {
+		if at = at.Truncate(time.Microsecond); !at.After(j.last) && j.last.Sub(at) < time.Second {
+			at = j.last.Add(time.Microsecond)
+		}
+		j.last = at
+		e.CreatedAt, e.ID = at.UTC().Format(apiTime), uuid.NewString()
+		j.add(e)
+		writeLine(&lines, e)
 	}
-	j.last = at
-	e.CreatedAt, e.ID = at.UTC().Format(apiTime), uuid.NewString()
-	j.add(e)
-	j.append(e)
+	j.append(lines.Bytes(), len(events))
 	j.wake()
 }
 
@@ -82,20 +89,22 @@ func (j *journal) add(e vpn.Seen) {
 	j.queue = append(j.queue, e)
 }
 
-// append writes the event behind the others. A full disk costs what would be told after a restart, and nothing else.
-func (j *journal) append(e vpn.Seen) {
-	if j.file == nil || j.lines >= maxLines {
+func writeLine(to *bytes.Buffer, e vpn.Seen) {
+	if line, err := json.Marshal(e); err == nil { // texts only: it cannot fail
+		to.Write(append(line, '\n'))
+	}
+}
+
+// append writes lines behind the others. A full disk costs what would be told after a restart, and nothing else.
+func (j *journal) append(lines []byte, n int) {
+	if j.file == nil || j.lines+n > maxLines {
 		j.rewrite()
 		return
 	}
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = j.file.Write(append(line, '\n'))
+	if _, err := j.file.Write(lines); err != nil {
+		j.log.Warn("events would be lost with this process", "error", err)
 	}
-	if err != nil {
-		j.log.Warn("an event would be lost with this process", "error", err)
-	}
-	j.lines++
+	j.lines += n
 }
 
 // rewrite makes the file hold the queue.
@@ -110,9 +119,7 @@ func (j *journal) rewrite() {
 	}
 	var text bytes.Buffer
 	for _, e := range j.queue {
-		if line, err := json.Marshal(e); err == nil {
-			text.Write(append(line, '\n'))
-		}
+		writeLine(&text, e)
 	}
 	_, err := j.file.Seek(0, 0)
 	if err = errors.Join(err, j.file.Truncate(0)); err == nil {

@@ -40,7 +40,7 @@ func TestJournal(t *testing.T) {
 	}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, text := range []string{"a", "b", "c"} {
-		j.note(happened(text), now)
+		j.note(now, happened(text))
 	}
 	got, upTo := j.oldest(2)
 	if d := cmp.Diff([]string{"a", "b"}, summaries(got)); d != "" {
@@ -51,7 +51,7 @@ func TestJournal(t *testing.T) {
 	}
 	j.forget(upTo)
 	j.forget(upTo) // again is no work
-	j.note(happened("d"), now.Add(time.Second))
+	j.note(now.Add(time.Second), happened("d"))
 	// Killed: the file is as it is, with half a line at its end.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
@@ -77,7 +77,7 @@ func TestJournal(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || len(text) > 0 {
 		t.Errorf("the file after everything is told: %q %v", text, err)
 	}
-	next.note(happened("e"), now)
+	next.note(now, happened("e"))
 	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 1 {
 		t.Errorf("the file with one event more: %q %v", text, err)
 	}
@@ -96,14 +96,14 @@ func TestJournalIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
 	j := openTestJournal(t, path)
 	for range maxLines + 5 {
-		j.note(happened("x"), time.Now())
+		j.note(time.Now(), happened("x"))
 	}
 	got, upTo := j.oldest(maxLines)
 	if len(got) != maxJournal || upTo != maxLines+5 || j.lines > maxLines {
 		t.Errorf("%d events up to %d, %d lines", len(got), upTo, j.lines)
 	}
 	for range 10 {
-		j.note(happened("later"), time.Now())
+		j.note(time.Now(), happened("later"))
 	}
 	j.forget(upTo) // of a call that began before
 	if left, _ := j.oldest(99); len(left) != 10 || left[0].Summary != "later" {
