@@ -32,10 +32,14 @@ func dpdAttributes(t *testing.T, table *attributes) {
 	hold, clear := start(0, "hold", 1, 3), start(1, "clear", 1, 3)
 	restart, disabled := start(2, "restart", 1, 3), start(3, "disabled", 1, 3)
 	byPeer := start(4, "restart-by-peer", 1, 3, far{name: "other", local: outer4(4), remote: d.External, nets: sitetest.SecondNetwork(4), hqID: "fqdn:other.example"})
-	long := start(5, "restart", 3, 11)
+	long := start(5, "restart", 3, 13)
 	other := &watched{branch: byPeer.branch, wire: byPeer.wire, Tunnel: d.connect(outer4(4), []string{sitetest.SecondNetwork(4)}, client.Object{
 		"local_id": "other.example", "dpd": client.Object{"action": "hold", "interval": 50, "timeout": 100}})}
-	all := []*watched{hold, clear, restart, disabled, byPeer, long, other}
+	ikev1 := d.Make("vpn/ikepolicies", "ikepolicy", client.Object{"encryption_algorithm": "aes-256", "auth_algorithm": "sha256", "pfs": "group19", "ike_version": "v1"})
+	b := d.peer(6, swanctl(far{version: 1, local: outer4(6), remote: d.External, nets: sitetest.Network(6)}), sitetest.Network(6))
+	v1 := &watched{branch: b, Tunnel: d.connect(outer4(6), []string{sitetest.Network(6)}, client.Object{"ikepolicy_id": ikev1,
+		"dpd": client.Object{"action": "restart", "interval": 1, "timeout": 3}})}
+	all := []*watched{hold, clear, restart, disabled, byPeer, long, v1, other}
 	for _, w := range all {
 		w.AwaitActive()
 	}
@@ -44,16 +48,16 @@ func dpdAttributes(t *testing.T, table *attributes) {
 	}
 	dpdPace(t, table, d.v4, restart, long, disabled)
 	killed := time.Now()
-	for _, w := range all[:6] {
+	for _, w := range all[:7] {
 		if err := w.branch.KillCharon(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, w := range []*watched{hold, clear, restart, byPeer, other, long} {
+	for _, w := range []*watched{hold, clear, restart, byPeer, other, v1, long} {
 		d.Await(w.Path(), "ipsec_site_connection", 25*time.Second, "DOWN", "liveness_lost", "peer_not_listening", "peer_unreachable")
 		w.down = time.Since(killed)
 	}
-	dpdTimes(t, table, d, hold, clear, restart, byPeer, long, other, disabled)
+	dpdTimes(t, table, d, hold, clear, restart, byPeer, long, other, disabled, v1)
 	dpdActions(t, table, d, hold, clear, restart, byPeer, other)
 }
 
@@ -84,7 +88,7 @@ func dpdPace(t *testing.T, table *attributes, from netip.Addr, every1, every3, n
 }
 
 // dpdTimes compares when the silence was noticed with interval and timeout.
-func dpdTimes(t *testing.T, table *attributes, d *dual, hold, clear, restart, byPeer, long, other, disabled *watched) {
+func dpdTimes(t *testing.T, table *attributes, d *dual, hold, clear, restart, byPeer, long, other, disabled, v1 *watched) {
 	t.Helper()
 	for _, w := range []struct {
 		*watched
@@ -93,9 +97,9 @@ func dpdTimes(t *testing.T, table *attributes, d *dual, hold, clear, restart, by
 	}{
 		{hold, "timeout 3, interval 1", 3 * time.Second, 7 * time.Second}, {clear, "", 3 * time.Second, 7 * time.Second},
 		{restart, "", 3 * time.Second, 7 * time.Second}, {byPeer, "", 3 * time.Second, 7 * time.Second}, {other, "", 3 * time.Second, 7 * time.Second},
-		{long, "timeout 11, interval 3", 11 * time.Second, 17 * time.Second},
+		{long, "timeout 13, interval 3", 13 * time.Second, 19 * time.Second}, {v1, "IKEv1, timeout 3, interval 1", 3 * time.Second, 8 * time.Second},
 	} {
-		if w.down < w.least-time.Second || w.down > w.most {
+		if w.down < w.least-200*time.Millisecond || w.down > w.most {
 			t.Errorf("dpd %s: DOWN %s after the peer was killed, want %s to %s", w.value, w.down, w.least, w.most)
 		}
 		t.Logf("dpd %s: DOWN %s after the peer was killed", w.value, w.down)
