@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -222,3 +223,37 @@ func TestScrapeWithoutAStore(t *testing.T) {
 		t.Errorf("GET /: %d", rec.Code)
 	}
 }
+
+// docs/metrics.md names every metric of ours that a scrape has, and none that is not there.
+func TestMetricsAreDescribed(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile(`culvert_[a-z_]+`).FindAllString(string(text), -1) {
+		named[name] = true
+	}
+	at, rtt := "2026-01-02 03:04:05.500000", 12.5
+	m := metrics.New(metrics.Config{Source: lively{vpn.Health{ByStatus: map[string]map[string]int{"vpnservice": {"ACTIVE": 1}}, Connections: []vpn.ConnectionHealth{{ID: "a",
+		Statistics: vpn.Statistics{MeasuredAt: &at, EstablishedAt: &at, LastIn: &at, LastOut: &at, Probe: &vpn.Probe{Sent: 1, RTT: &rtt, LargestSeen: 1}}}}}}, Log: slog.New(slog.DiscardHandler)})
+	m.Observe("GET", "/", 200, time.Millisecond)
+	rec := httptest.NewRecorder()
+	m.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	for name := range about(scraped(t, rec.Body.String()), "culvert_") {
+		name, _, _ = strings.Cut(name, "{")
+		if _, ok := named[name]; !ok {
+			t.Errorf("docs/metrics.md does not name %s", name)
+		}
+		named[name] = false
+	}
+	for name, missing := range named {
+		if missing {
+			t.Errorf("docs/metrics.md names %s, which no scrape has", name)
+		}
+	}
+}
+
+type lively struct{ h vpn.Health }
+
+func (l lively) Health(context.Context) (vpn.Health, error) { return l.h, nil }
