@@ -45,6 +45,7 @@ func (f folder) file(name string) string { return filepath.Join(string(f), name)
 func (f folder) conf() string            { return f.file("strongswan.conf") }
 func (f folder) socket() string          { return f.file("charon.vici") }
 func (f folder) pidFile() string         { return f.file("pid") }
+func (f folder) log() string             { return f.file("charon.log") }
 
 // charonConf is strongswan.conf of one router. Plugins are few on purpose: 1.4 MB instead of 3.3 MB a router.
 //
@@ -78,8 +79,6 @@ func charonConf(f folder, dataplane string) string {
       ike_name = yes
       time_format = %%Y-%%m-%%dT%%H:%%M:%%S
       default = 1
-      enc = 0
-      net = 0
     }
   }
   plugins {
@@ -88,7 +87,7 @@ func charonConf(f folder, dataplane string) string {
     }
   }
 }
-`, kernel, decimal(repeatFirst.Seconds()), decimal(repeatBase), decimal(repeatLimit.Seconds()), repeatTries, f.file("charon.log"), f.socket())
+`, kernel, decimal(repeatFirst.Seconds()), decimal(repeatBase), decimal(repeatLimit.Seconds()), repeatTries, f.log(), f.socket())
 }
 
 // charon is a running daemon, ours or one that an earlier process of ours started.

@@ -26,7 +26,7 @@ func (g *Gateway) keepLogsShort() {
 		}
 		routers, err := g.Routers()
 		for _, r := range routers {
-			err = errors.Join(err, shorten(folder(g.folderOf(r)).file("charon.log"), logMost))
+			err = errors.Join(err, shorten(folder(g.folderOf(r)).log(), logMost))
 		}
 		if err != nil {
 			g.log.Warn("shorten charon's log", "err", err)

@@ -23,7 +23,8 @@ type router struct {
 	op      sync.Mutex // one Set, Remove or recovery at a time; guards the fields below
 	ns      *namespace // our own, kept open
 	settled bool       // sysctls were seen to be right by this process
-	wired   *wiring    // as the last Set left it
+	wired   *wiring    // as it was left
+	rewire  bool       // it is about to be looked at again
 	charon  *charon
 	plane   string       // Kernel or Userland: of the charon that runs
 	seen    sight        // of a borrowed namespace, when it was last made true
@@ -120,9 +121,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 		return err
 	}
 	if wired {
-		if err := r.setWiring(ns, spec); err != nil {
-			return err
-		}
+		r.rewireSoon()
 	}
 	if extra {
 		_, err = r.setGuard(ns, spec, true)

@@ -21,6 +21,7 @@ type session struct {
 	loaded  *loaded
 	history *history
 	silence silence
+	log     *logTail
 	later   map[string]delay     // connections to refresh, and when
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	has     available            // algorithms of this charon
@@ -38,16 +39,24 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	}
 	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]delay{},
 		checks: map[string]time.Time{}, ended: make(chan struct{})}
-	if err := conn.Subscribe(ctx, "ike-updown", "child-updown", "ike-rekey", "child-rekey", "log"); err != nil {
+	if s.log, err = openLogTail(r.dir.log()); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	if s.loaded, err = s.whatIsLoaded(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	if s.has, err = s.algorithms(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	if err := s.learn(ctx); err != nil {
+		return nil, errors.Join(err, s.log.close(), conn.Close())
 	}
 	return s, nil
+}
+
+func (s *session) learn(ctx context.Context) (err error) {
+	if err = s.conn.Subscribe(ctx, "ike-updown", "child-updown", "ike-rekey", "child-rekey"); err != nil {
+		return err
+	}
+	if s.loaded, err = s.whatIsLoaded(ctx); err != nil {
+		return err
+	}
+	s.has, err = s.algorithms(ctx)
+	return err
 }
 
 // whatIsLoaded reads our note of it and keeps what charon confirms. Connections in charon that the note does not know
@@ -202,19 +211,26 @@ func (s *session) sas(ctx context.Context, id string) (map[string][]ikeSA, error
 // run is the session's life: events in, states and initiations out, until charon ends or the session is closed.
 func (s *session) run() {
 	defer close(s.ended)
+	defer s.log.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case event, ok := <-s.conn.Events():
 			if !ok {
+				s.readLog()
 				s.r.sessionEnded(s)
 				return
 			}
 			s.handle(event)
+			if len(s.conn.Events()) > 0 {
+				continue // all that has come is taken in before anything is done about it
+			}
+		case <-s.log.changed:
 		case <-s.r.wake:
 		case <-timer.C:
 		}
+		s.readLog()
 		next := s.refreshLater()
 		for _, look := range []func() time.Time{s.endSilent, s.restartDue, s.watchDemand, s.tryGroups, s.initiateDue, s.sizeRoutes} {
 			if again := look(); next.IsZero() || (!again.IsZero() && again.Before(next)) {
@@ -227,8 +243,7 @@ func (s *session) run() {
 	}
 }
 
-// How much later than its event charon may send the log lines that explain it, since they take another way: most come at
-// once, and on a busy machine some do not.
+// How much later than its event charon may log what explains it: another of its threads may, and on a busy machine late.
 const (
 	logDelay   = 10 * time.Millisecond
 	logPatient = 300 * time.Millisecond
@@ -255,12 +270,20 @@ func (s *session) refreshLater() (again time.Time) {
 	return again
 }
 
-func (s *session) handle(event vici.Event) {
-	if event.Name == "log" {
-		s.silence.note(event.Message, event.Time)
-		s.r.noteLog(s.history, event)
-		return
+// readLog takes in what charon has logged.
+func (s *session) readLog() {
+	lines, err := s.log.read(s.r.g.now())
+	if err != nil {
+		s.r.g.log.Warn("read charon's log", "router", s.r.id, "err", err)
 	}
+	for _, line := range lines {
+		s.silence.note(line.Message, line.Time)
+		s.r.noteLog(s.history, line)
+	}
+}
+
+func (s *session) handle(event vici.Event) {
+	s.readLog()
 	s.r.noteSAs(event)
 	if event.Name == "ike-rekey" || event.Name == "child-rekey" { // the SA that takes over is up
 		for _, sa := range event.Message.Sections() {

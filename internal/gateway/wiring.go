@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/netip"
 	"reflect"
+	"time"
 
 	"culvert/internal/vpn"
 )
@@ -22,8 +23,7 @@ func (r *router) wiring(spec vpn.Spec) *wiring {
 	return w
 }
 
-// isWired tells whether the last Set left the wiring that the Spec wants. Then the tunnels need not wait for another look
-// at it.
+// isWired tells whether the wiring was left as the Spec wants it. Then the tunnels need not wait for another look at it.
 func (r *router) isWired(spec vpn.Spec) bool {
 	return r.wired != nil && spec.Namespace == "" && reflect.DeepEqual(r.wired, r.wiring(spec))
 }
@@ -46,6 +46,52 @@ func (r *router) setWiring(ns *namespace, spec vpn.Spec) error {
 	}
 	r.wired = want
 	return r.dropBridges(idle)
+}
+
+// rewireAfter is what the tunnels of a Set may take before its wiring is looked at again.
+const rewireAfter = time.Second
+
+// rewireSoon looks at the wiring again, for what others may have done to it, and goes on until it is right. It needs op.
+func (r *router) rewireSoon() {
+	if r.rewire {
+		return
+	}
+	r.rewire = true
+	r.g.running.Add(1)
+	go func() {
+		defer r.g.running.Done()
+		for pause := rewireAfter; ; pause = min(2*pause, 30*time.Second) {
+			select {
+			case <-time.After(pause):
+			case <-r.g.closed.Done():
+				return
+			}
+			if r.rewireNow() {
+				return
+			}
+		}
+	}()
+}
+
+func (r *router) rewireNow() (done bool) {
+	r.op.Lock()
+	defer r.op.Unlock()
+	r.mu.Lock()
+	spec, over := r.spec, r.closing
+	r.mu.Unlock()
+	if over || r.ns == nil || !r.rewire {
+		return true
+	}
+	r.rewire = false
+	err := r.setWiring(r.ns, spec)
+	if err == nil {
+		return true
+	}
+	r.g.log.Error("look at the links again", "router", r.id, "err", err)
+	if err = r.apply(r.g.closed, spec); err != nil {
+		r.rewire = true
+	}
+	return err == nil
 }
 
 // setLinks answers the bridges that the router has no more use for.

@@ -60,7 +60,7 @@ func newConn(sock net.Conn) *Conn {
 		now:        time.Now,
 		turn:       make(chan struct{}, 1),
 		queue:      newQueue[Event](),
-		events:     make(chan Event),
+		events:     make(chan Event, 64), // for a reader that takes in all that has come before it acts
 		done:       make(chan struct{}),
 		closed:     make(chan struct{}),
 		subscribed: map[string]bool{},

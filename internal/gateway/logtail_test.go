@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLogTail reads a log as charon writes it: in pieces, and emptied in place by shorten.
+func TestLogTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "charon.log")
+	if err := os.WriteFile(path, []byte("2026-11-23T07:57:41 00[LIB] before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tail, err := openLogTail(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.close()
+	steps := []struct {
+		written  string
+		truncate bool
+		want     string
+	}{
+		{"", false, ""},
+		{"2026-11-23T07:57:41 07[IKE] <a-b|12> initiating IKE_SA a-b[12] to 198.51.100.40\n", false,
+			"IKE a-b 12: initiating IKE_SA a-b[12] to 198.51.100.40"},
+		{"2026-11-23T07:57:41 08[NET] <13> received packet: from 1.2.3.4[500]\n2026-11-23T07:57:42 00[CFG] hal", false,
+			"NET  13: received packet: from 1.2.3.4[500]"},
+		{"f\n", false, "CFG  : half"},
+		{"2026-11-23T07:57:43 15[IKE] <x|1> peer '<y|2> 07[IKE] z'\nno line\n", true, "IKE x 1: peer '<y|2> 07[IKE] z'"},
+	}
+	for _, s := range steps {
+		if s.truncate {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = f.WriteString(s.written)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if s.written != "" {
+			select {
+			case <-tail.changed:
+			case <-time.After(5 * time.Second):
+				t.Fatalf("nobody says that the log has changed after %q", s.written)
+			}
+		}
+		events, err := tail.read(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range events {
+			m := e.Message
+			got = append(got, fmt.Sprintf("%s %s %s: %s", m.Get("group"), m.Get("ikesa-name"), m.Get("ikesa-uniqueid"), m.Get("msg")))
+		}
+		if text := strings.Join(got, "\n"); text != s.want {
+			t.Errorf("after %q: read %q, want %q", s.written, text, s.want)
+		}
+	}
+}
