@@ -80,6 +80,11 @@ func (s *Service) Change(ctx context.Context, fn func(*Op) error) (int64, error)
 	return s.Store.Change(ctx, func(tx resource.Tx) error { return fn(s.op(ctx, identity.Caller{}, tx)) })
 }
 
+// Observe is Change for what can be seen again (resource.Store).
+func (s *Service) Observe(ctx context.Context, fn func(*Op) error) (int64, error) {
+	return s.Store.Observe(ctx, func(tx resource.Tx) error { return fn(s.op(ctx, identity.Caller{}, tx)) })
+}
+
 // View runs fn on one snapshot, without a caller; what fn writes fails.
 func (s *Service) View(ctx context.Context, fn func(*Op) error) error {
 	return s.Store.View(ctx, func(r resource.Reader) error { return fn(s.op(ctx, identity.Caller{}, readOnly{r})) })

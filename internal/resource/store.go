@@ -42,6 +42,9 @@ type Store interface {
 	// returned as it is; fn may run again when the engine asks for it. A fn that writes nothing takes no revision: the one
 	// that stands is returned. A failed write that fn does not return fails the change all the same.
 	Change(ctx context.Context, fn func(Tx) error) (int64, error)
+	// Observe is Change for what can be seen again, such as a status: a power cut may take it back, with whatever was
+	// observed since the last Change. The end of the process takes nothing back.
+	Observe(ctx context.Context, fn func(Tx) error) (int64, error)
 	// Changed returns a channel that is closed as soon as a revision after rev may be visible, by whatever server it was
 	// written. It may close early, never late.
 	Changed(rev int64) <-chan struct{}

@@ -8,6 +8,8 @@ type engine interface {
 	view(ctx context.Context, fn func(session) error) error
 	// change runs fn in a transaction and commits when it returns a revision; on 0 or an error it rolls back.
 	change(ctx context.Context, fn func(session) (int64, error)) error
+	// observe is change without a wait for the disk: see resource.Store.
+	observe(ctx context.Context, fn func(session) (int64, error)) error
 	classify(error) fault
 	// watch tells s of revisions that other processes wrote, until ctx ends.
 	watch(ctx context.Context, s *Store)

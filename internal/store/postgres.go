@@ -89,6 +89,17 @@ func (e *postgres) change(ctx context.Context, fn func(session) (int64, error)) 
 	return e.transaction(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, fn)
 }
 
+// observe leaves it to the server when the commit reaches the disk.
+func (e *postgres) observe(ctx context.Context, fn func(session) (int64, error)) error {
+	o := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
+	return e.transaction(ctx, o, func(c session) (int64, error) {
+		if _, err := c.exec(ctx, "SET LOCAL synchronous_commit TO off"); err != nil {
+			return 0, fmt.Errorf("committing without waiting: %w", err)
+		}
+		return fn(c)
+	})
+}
+
 func (e *postgres) transaction(ctx context.Context, o pgx.TxOptions, fn func(session) (int64, error)) error {
 	tx, err := e.pool.BeginTx(ctx, o)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // sqlitePragmas: WAL lets readers run beside the writer; synchronous FULL syncs the log at every commit, so that an
-// acknowledged write survives a power cut; busy_timeout (ms) waits for another process.
+// acknowledged write survives a power cut (NORMAL, for observations, only writes it); busy_timeout (ms) waits for another process.
 const sqlitePragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
 	"&_pragma=foreign_keys(1)&_pragma=cache_size(-8000)"
 
@@ -29,7 +29,7 @@ const pollInterval = time.Second
 
 // sqlite is the engine on one file.
 type sqlite struct {
-	write, read *sqlitePool
+	write, note, read *sqlitePool // note is for observations
 }
 
 func openSQLite(ctx context.Context, c Config) (*sqlite, error) {
@@ -48,11 +48,15 @@ func openSQLite(ctx context.Context, c Config) (*sqlite, error) {
 	if err := migrate(ctx, goose.DialectSQLite3, write.db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), write.close())
 	}
-	read, err := newSQLitePool(dsn+"&_pragma=query_only(1)", max(4, 2*runtime.GOMAXPROCS(0)))
+	note, err := newSQLitePool(dsn+"&_pragma=synchronous(normal)", 1)
 	if err != nil {
 		return nil, errors.Join(err, write.close())
 	}
-	return &sqlite{write: write, read: read}, nil
+	read, err := newSQLitePool(dsn+"&_pragma=query_only(1)", max(4, 2*runtime.GOMAXPROCS(0)))
+	if err != nil {
+		return nil, errors.Join(err, note.close(), write.close())
+	}
+	return &sqlite{write: write, note: note, read: read}, nil
 }
 
 // sqlitePath is the file's absolute path. The URL is not repeated in an error: it may hold a password.
@@ -105,6 +109,10 @@ func (e *sqlite) change(ctx context.Context, fn func(session) (int64, error)) er
 	return e.write.transaction(ctx, "BEGIN IMMEDIATE", func(c *sqliteSession) (int64, error) { return fn(c) })
 }
 
+func (e *sqlite) observe(ctx context.Context, fn func(session) (int64, error)) error {
+	return e.note.transaction(ctx, "BEGIN IMMEDIATE", func(c *sqliteSession) (int64, error) { return fn(c) })
+}
+
 func (e *sqlite) classify(err error) fault {
 	var se *driver.Error
 	if !errors.As(err, &se) {
@@ -139,7 +147,7 @@ func (e *sqlite) watch(ctx context.Context, s *Store) {
 
 // close ends the readers first: the last connection moves the log into the file, and readers may not write.
 func (e *sqlite) close() error {
-	if err := errors.Join(e.read.close(), e.write.close()); err != nil {
+	if err := errors.Join(e.read.close(), e.note.close(), e.write.close()); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	return nil

@@ -35,6 +35,28 @@ func TestSQLiteFile(t *testing.T) {
 	}
 }
 
+// TestSQLiteSync: a change waits for the disk (FULL), an observation does not (NORMAL).
+func TestSQLiteSync(t *testing.T) {
+	s, err := Open(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e := s.engine.(*sqlite)
+	for want, run := range map[string]transaction{"2": e.change, "1": e.observe} {
+		got := ""
+		err := run(t.Context(), func(c session) (int64, error) {
+			return 0, c.query(t.Context(), true, "SELECT CAST(synchronous AS text) FROM pragma_synchronous", nil, func(cols [][]byte) error {
+				got = string(cols[0])
+				return nil
+			})
+		})
+		if err != nil || got != want {
+			t.Errorf("synchronous is %q, %v; want %q", got, err, want)
+		}
+	}
+}
+
 // TestBadURL: an error does not repeat what may hold a password.
 func TestBadURL(t *testing.T) {
 	for _, c := range []Config{{}, {URL: "mysql://u:hunter2@h/d"}, {URL: "postgres://u:hunter2@h:x/d"}, {URL: "sqlite:"}} {

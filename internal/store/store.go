@@ -75,6 +75,19 @@ func (s *Store) View(ctx context.Context, fn func(resource.Reader) error) error 
 // Change runs fn in one serialised transaction. Without a write in fn it returns the revision that stands. fn must not
 // begin another Change.
 func (s *Store) Change(ctx context.Context, fn func(resource.Tx) error) (int64, error) {
+	return s.serially(ctx, s.engine.change, fn)
+}
+
+// Observe is Change without a wait for the disk.
+func (s *Store) Observe(ctx context.Context, fn func(resource.Tx) error) (int64, error) {
+	return s.serially(ctx, s.engine.observe, fn)
+}
+
+// transaction is an engine's change or observe.
+type transaction func(ctx context.Context, fn func(session) (int64, error)) error
+
+// serially runs one transaction after the other, and one that the engine could not serialise again.
+func (s *Store) serially(ctx context.Context, run transaction, fn func(resource.Tx) error) (int64, error) {
 	select {
 	case s.writer <- struct{}{}:
 		defer func() { <-s.writer }()
@@ -82,7 +95,7 @@ func (s *Store) Change(ctx context.Context, fn func(resource.Tx) error) (int64, 
 		return 0, ctx.Err()
 	}
 	for n := 0; ; n++ {
-		rev, err := s.try(ctx, fn)
+		rev, err := s.try(ctx, run, fn)
 		if err == nil || n+1 == attempts || s.engine.classify(err) != faultRetry {
 			return rev, err
 		}
@@ -92,10 +105,10 @@ func (s *Store) Change(ctx context.Context, fn func(resource.Tx) error) (int64, 
 	}
 }
 
-// try is one run of a Change.
-func (s *Store) try(ctx context.Context, fn func(resource.Tx) error) (int64, error) {
+// try is one run of a transaction.
+func (s *Store) try(ctx context.Context, run transaction, fn func(resource.Tx) error) (int64, error) {
 	var t *tx
-	err := s.engine.change(ctx, func(c session) (int64, error) {
+	err := run(ctx, func(c session) (int64, error) {
 		t = &tx{reader: reader{session: c}, classify: s.engine.classify}
 		if err := t.begin(ctx); err != nil {
 			return 0, err

@@ -78,8 +78,12 @@ func (s *suite) concurrent() {
 	seen := map[int64]bool{}
 	for w := range workers {
 		wg.Go(func() {
+			run := stores[w%2].Change
+			if w/2 == 1 { // the two are serialised among each other
+				run = stores[w%2].Observe
+			}
 			for range each {
-				rev, err := stores[w%2].Change(s.ctx, s.increment)
+				rev, err := run(s.ctx, s.increment)
 				if err != nil {
 					s.Errorf("change: %v", err)
 					return
