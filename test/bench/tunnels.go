@@ -44,7 +44,7 @@ const (
 const (
 	tunnelRuns = 30
 	// pollEvery is the pause between two GETs: the clients take no core from the daemons, and the answer is at most so late.
-	pollEvery  = time.Millisecond
+	pollEvery  = 2 * time.Millisecond
 	tunnelWait = 20 * time.Second
 	// settle lets a router finish what follows a DELETE: taking a rule out of its guard waits for the kernel.
 	settle = 50 * time.Millisecond
