@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"culvert/internal/vpn"
@@ -10,13 +11,16 @@ import (
 
 // wiring is what a Spec wants of our own namespace's interfaces, addresses and routes.
 type wiring struct {
-	external *vpn.Link
+	external vpn.Link // zero: none
 	internal []vpn.Link
 	onLo     []netip.Prefix
 }
 
 func (r *router) wiring(spec vpn.Spec) *wiring {
-	w := &wiring{external: spec.External, internal: spec.Internal, onLo: anchors(probed(spec), r.ownAddresses(spec))}
+	w := &wiring{internal: slices.Clone(spec.Internal), onLo: anchors(probed(spec), r.ownAddresses(spec))}
+	if spec.External != nil {
+		w.external = *spec.External
+	}
 	if r.plane == Userland {
 		w.onLo = anchors(spec, r.ownAddresses(spec))
 	}
