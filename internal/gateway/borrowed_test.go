@@ -69,7 +69,7 @@ func picture(t *testing.T, name string) string {
 	return peerIndex.ReplaceAllString(strings.Join(out, ""), "")
 }
 
-var peerIndex = regexp.MustCompile(`@\w+`)
+var peerIndex = regexp.MustCompile(`@[\w-]+`)
 
 // In a namespace that a cloud made, tunnels stand as in our own; nothing of the cloud's is touched, and Remove leaves it as
 // it was. A namespace that is made anew gets its tunnel again.

@@ -24,7 +24,7 @@ func machine(t *testing.T, router string) string {
 	return out.String()
 }
 
-var volatile = regexp.MustCompile(`(?m)@\w+|^\d+: | link-netnsid \d+| qlen \d+| state [A-Z]+| +(?:UP|UNKNOWN|DOWN|LOWERLAYERDOWN) | *$`)
+var volatile = regexp.MustCompile(`(?m)@[\w-]+|^\d+: | link-netnsid \d+| qlen \d+| state [A-Z]+| +(?:UP|UNKNOWN|DOWN|LOWERLAYERDOWN) | *$`)
 
 func dualStack(spec vpn.Spec) vpn.Spec {
 	spec.External.Addresses = append(spec.External.Addresses, prefixes("2001:db8::1/64")...)
