@@ -140,17 +140,21 @@ func (l *leaks) catchUp() {
 // renewed does something that ends in other SAs.
 func (l *leaks) renewed(do func()) {
 	l.T.Helper()
-	before := l.c.Settle()
+	settle(l.T, l.c)
+	before := l.c.SPIs()
 	do()
 	l.c.AwaitRenewed(before)
 }
 
 func (l *leaks) rekey(what, name string) {
 	l.T.Helper()
-	before := l.c.Settle()
+	before := settle(l.T, l.c)
 	l.Output1("swanctl", "--rekey", what, name, "--uri", "unix://"+l.RouterFile("charon.vici"))
-	if what == "--child" { // the old one stays for what is still under way
-		sitetest.Poll(l.T, 5*time.Second, "another CHILD_SA", func() bool { return len(l.c.SPIs()) > len(before) })
+	if what == "--child" {
+		sitetest.Poll(l.T, 5*time.Second, "another CHILD_SA", func() bool {
+			now := spisOf(l.c)
+			return now != "" && now != before
+		})
 	}
 }
 

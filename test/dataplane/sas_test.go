@@ -75,6 +75,12 @@ func settle(t *testing.T, c *sitetest.Tunnel) (spis string) {
 	sitetest.Poll(t, 15*time.Second, "one CHILD_SA that stays", func() bool {
 		return stable(c.Site)[c.ID]
 	})
+	return spisOf(c)
+}
+
+// spisOf are those of a tunnel's CHILD_SAs in use.
+func spisOf(c *sitetest.Tunnel) (spis string) {
+	c.Site.T.Helper()
 	for _, sa := range childSAs(c.Site) {
 		if sa.connection == c.ID {
 			spis += sa.spis
