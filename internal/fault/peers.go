@@ -11,7 +11,7 @@ import (
 
 const (
 	onlyThePeer = "the peer refuses without a reason: only its log tells whether the key or an identity is wrong"
-	oneRefusal  = "the peer has one notify for other algorithms, another IKE version and an unknown connection"
+	oneRefusal  = "the peer refuses whatever it is offered, in either IKE version: it has no connection for us, or only algorithms that we lack"
 )
 
 // authenticated are faults of IKE_AUTH: keys and identities.

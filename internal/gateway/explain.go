@@ -19,6 +19,9 @@ func explain(f finding, c vpn.ConnectionSpec, p peer, now time.Time) finding {
 		f = identityMismatch
 		f.ids[1] = ids[1]
 	}
+	if f.Code == "auth_failed" && p.sealed {
+		f = knowsAnother
+	}
 	switch f.Code {
 	case "no_proposal_chosen":
 		f.Ours = "ike_version " + c.IKE.Version + ", " + ikePolicy(c.IKE).String()
@@ -52,6 +55,12 @@ const soonDeleted = 2 * time.Second
 var expectsAnother = finding{Reason: vpn.Reason{Code: "identity_mismatch", Side: "unknown", Phase: "ike_auth",
 	Summary: "the peer closed the IKE_SA as soon as it stood, as an IKEv1 peer does that expects another identity of us",
 	Hint:    "compare local_id with the identity that the peer expects"}}
+
+// knowsAnother: the keys of IKEv1's phase 1 come from the pre-shared key, so that a peer which refuses us with a message that
+// we can read has the same one.
+var knowsAnother = finding{Reason: said(saidAuthFailed, reason("auth_failed", "unknown", "ike_auth",
+	"the peer has our pre-shared key and refuses us all the same: it knows us by another identity, or wants the other mode (main or aggressive); only the peer's log tells which",
+	"compare local_id and phase1_negotiation_mode with the peer's configuration"))}
 
 // compare sets a policy against the proposals that we refused; where the peer refused ours, it told nothing of its own.
 func compare(f finding, p policy, proposals string) finding {
@@ -91,7 +100,7 @@ func compareSelectors(f finding, c vpn.ConnectionSpec) finding {
 // compareIDs takes the identities from the line itself, or from the peer's request.
 func compareIDs(f finding, c vpn.ConnectionSpec, p peer) finding {
 	f.Ours = idsText(c.LocalID, c.PeerID)
-	expected, is := p.ours, p.theirs
+	expected, is := p.ours, p.theirs // of a request of the peer's
 	if f.ids != [2]string{} {
 		expected, is = f.ids[0], f.ids[1]
 	}
@@ -111,7 +120,10 @@ func compareIDs(f finding, c vpn.ConnectionSpec, p peer) finding {
 			sets = append(sets, "set local_id to "+expected)
 		}
 	}
-	if f.Theirs = strings.Join(said, ", "); len(sets) > 0 {
+	if len(said) > 0 {
+		f.Theirs = strings.Join(said, ", ")
+	}
+	if len(sets) > 0 {
 		f.Summary = "the identities differ: the peer's own, or the one that it expects of us, is not that of the connection"
 		f.Hint = strings.Join(sets, " and ")
 	}

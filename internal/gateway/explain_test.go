@@ -115,6 +115,12 @@ func TestExplained(t *testing.T) {
 			<c1|1> tried 1 shared key for '192.0.2.1' - '192.0.2.2', but MAC mismatched`, plain, "psk_mismatch", "", "", "set psk to the peer's key"},
 		{"another PSK or identity, we begin", `<c1|1> received AUTHENTICATION_FAILED notify error`, plain,
 			"auth_failed", ids, "AUTHENTICATION_FAILED", "compare psk, local_id and peer_id with the peer's configuration"},
+		{"another identity or mode, IKEv1, we begin", `<c1|1> parsed INFORMATIONAL_V1 request 56174201 [ HASH N(AUTH_FAILED) ]
+			<c1|1> received AUTHENTICATION_FAILED error notify`, v1(plain),
+			"auth_failed", ids, "AUTHENTICATION_FAILED", "compare local_id and phase1_negotiation_mode with the peer's configuration"},
+		{"aggressive mode is not allowed, we begin", `<c1|1> parsed INFORMATIONAL_V1 request 851580336 [ N(AUTH_FAILED) ]
+			<c1|1> received AUTHENTICATION_FAILED error notify`, v1(plain),
+			"auth_failed", ids, "AUTHENTICATION_FAILED", "compare local_id, peer_id, psk and phase1_negotiation_mode with the peer's configuration"},
 		{"another PSK, IKEv1, we begin", `<c1|1> invalid HASH_V1 payload length, decryption failed?
 			<c1|1> could not decrypt payloads
 			<c1|1> giving up after 3 retransmits`, v1(plain), "psk_mismatch", "", "", "set psk to the peer's key"},

@@ -23,6 +23,7 @@ type peer struct {
 	began        bool      // the IKE_SA's first message was in the log
 	settled      time.Time // it was established then
 	asked        bool      // IKEv1: the peer then asked for a CHILD_SA
+	sealed       bool      // IKEv1: its refusal was made with the keys of both
 }
 
 const maxHistory = 4096 // IKE_SAs; then it starts afresh
@@ -99,6 +100,8 @@ func (p *peer) parsed(msg string) bool {
 		p.version, p.began = "v1", true
 	case strings.HasPrefix(msg, "parsed QUICK_MODE request ") && !p.asked:
 		p.asked = true
+	case strings.HasPrefix(msg, "parsed INFORMATIONAL_V1 ") && strings.Contains(msg, "[ HASH N(AUTH_FAILED) ]"):
+		p.sealed = true
 	default:
 		return false
 	}
