@@ -21,7 +21,7 @@ test: deps-test lint ## everything: both store engines, real charon, real tunnel
 test-openstack: deps-test ## beside a real Keystone and Neutron from Debian's packages, which it installs, starts on loopback and ends
 	test/openstack/stack install
 	$(GO) vet -tags openstack ./test/openstack
-	$(GO) test -tags openstack -count=1 -v -timeout 15m ./test/openstack
+	$(GO) test -tags openstack -count=1 -v -timeout 40m ./test/openstack
 
 test-dataplane: deps-test ## what tunnels do: confusion matrix, attributes, leak capture, edits, kill run, peers on a real kernel; prints the tables
 	$(GO) test -count=1 -v -timeout 15m ./test/dataplane

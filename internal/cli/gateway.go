@@ -15,6 +15,7 @@ import (
 // gatewayFlags say how a gateway meets this machine.
 type gatewayFlags struct {
 	PhysicalNetwork []string `env:"CULVERT_PHYSICAL_NETWORK" sep:"," placeholder:"NAME=IFACE" help:"The host interface or bridge behind provider:physical_network NAME, such as wan=eth0; repeatable."`
+	BindRouter      []string `env:"CULVERT_BIND_ROUTER" sep:"," placeholder:"ID=netns:NAME|host" help:"Where router ID is already: the network namespace NAME, or this machine's own network. Nothing there is touched but tunnels, their routes and their guard; repeatable."`
 	Dataplane       string   `default:"auto" enum:"auto,kernel,userland" env:"CULVERT_DATAPLANE" help:"Who does ESP: the kernel, strongSwan in userland, or what a probe finds: ${enum} (${default})."`
 	RunDir          string   `env:"CULVERT_RUN_DIR" placeholder:"DIR" help:"Folder for sockets and pid files; without it one below /run/culvert."`
 }
@@ -27,7 +28,11 @@ func (f *gatewayFlags) open(e *env, dir string) (*gateway.Gateway, error) {
 	for name, iface := range missing(physical) {
 		e.log.Warn("--physical-network: this machine has no such interface yet", "physical_network", name, "interface", iface)
 	}
-	return gateway.New(gateway.Config{RunDir: dir, Physical: physical, Dataplane: f.Dataplane, Log: e.log})
+	bind, err := f.bind()
+	if err != nil {
+		return nil, err
+	}
+	return gateway.New(gateway.Config{RunDir: dir, Physical: physical, Bind: bind, Dataplane: f.Dataplane, Log: e.log})
 }
 
 // run is a gateway for a server until ctx ends; its tunnels stay.

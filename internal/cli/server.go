@@ -51,6 +51,9 @@ admin and the user admin, and prints admin's password once.
 Stopping or killing the server drops no tunnel: strongSwan goes on, and the next start takes it over unchanged.
 "culvert gateway down" takes the tunnels away too.
 
+A router gets a network namespace of its own. --bind-router puts it where its network is already, as on a branch gateway box
+with one WAN and one LAN interface: the router's external address (external_fixed_ips) must be that of an interface there.
+
   culvert server --data /var/lib/culvert --physical-network wan=eth0`
 }
 

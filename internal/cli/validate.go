@@ -8,7 +8,10 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"culvert/internal/api"
+	"culvert/internal/gateway"
 	"culvert/internal/vpn"
 )
 
@@ -16,6 +19,9 @@ import (
 func (c *serverCmd) Validate() error {
 	if c.Gateway == "none" && len(c.PhysicalNetwork) > 0 {
 		return errors.New("--physical-network is for a gateway: give it to the agents, not beside --gateway=none")
+	}
+	if c.Gateway == "none" && len(c.BindRouter) > 0 {
+		return errors.New("--bind-router is for a gateway: give it to the agents, not beside --gateway=none")
 	}
 	if c.Gateway == "none" && c.Dataplane != "auto" {
 		return errors.New("--dataplane is for a gateway: give it to the agents, not beside --gateway=none")
@@ -57,8 +63,37 @@ func (c *agentCmd) Validate() error {
 }
 
 func (f *gatewayFlags) validate() error {
-	_, err := f.physical()
+	if _, err := f.physical(); err != nil {
+		return err
+	}
+	_, err := f.bind()
 	return err
+}
+
+// bind maps routers to network namespaces, as the gateway's Config wants them.
+func (f *gatewayFlags) bind() (map[string]string, error) {
+	out := map[string]string{}
+	for _, b := range f.BindRouter {
+		router, where, _ := strings.Cut(b, "=")
+		id, err := uuid.Parse(router)
+		name, named := strings.CutPrefix(where, "netns:")
+		if where == "host" {
+			name, named = gateway.HostNetwork, true
+		}
+		switch {
+		case err != nil || id.String() != strings.ToLower(router):
+			return nil, fmt.Errorf("--bind-router %q: it begins with the id of a router, such as 6c0b…-…=host; a name is not enough", b)
+		case !named || name == "":
+			return nil, fmt.Errorf("--bind-router %q: it must be ID=netns:NAME or ID=host", b)
+		case out[id.String()] != "":
+			return nil, fmt.Errorf("--bind-router %q: the router is bound already", b)
+		}
+		out[id.String()] = name
+	}
+	if err := gateway.CheckBind(out); err != nil {
+		return nil, fmt.Errorf("--bind-router: %w", err)
+	}
+	return out, nil
 }
 
 // physical maps provider:physical_network to host interfaces.

@@ -15,17 +15,17 @@ import (
 // HostNetwork in Config.Bind stands for the network namespace that New was called in. No named namespace is called so.
 const HostNetwork = "/host"
 
-// checkBind tells what is wrong with Config.Bind.
-func checkBind(bind map[string]string) error {
+// CheckBind tells what is wrong with Config.Bind.
+func CheckBind(bind map[string]string) error {
 	of := map[string]string{}
 	for id, name := range bind {
 		switch other := of[name]; {
 		case !routerID.MatchString(id):
-			return fmt.Errorf("bind: %q is no router's id", id)
+			return fmt.Errorf("%q is no router's id", id)
 		case name != HostNetwork && !namespaceName.MatchString(name):
-			return fmt.Errorf("bind: router %s: %q cannot be a network namespace's name", id, name)
+			return fmt.Errorf("router %s: %q cannot be a network namespace's name", id, name)
 		case other != "": // each has a charon, and those would both want UDP 500 and 4500
-			return fmt.Errorf("bind: routers %s and %s cannot live in the same network namespace", min(id, other), max(id, other))
+			return fmt.Errorf("routers %s and %s cannot live in the same network namespace", min(id, other), max(id, other))
 		}
 		of[name] = id
 	}
@@ -42,8 +42,8 @@ func (g *Gateway) bound(spec vpn.Spec) vpn.Spec {
 
 func isBound(g *Gateway, router string) bool { return g.cfg.Bind[router] != "" }
 
-// openBorrowed opens somebody else's namespace by name, or the host's.
-func (g *Gateway) openBorrowed(name string) (*namespace, error) {
+// openNamed opens a namespace by name, or the host's own.
+func (g *Gateway) openNamed(name string) (*namespace, error) {
 	if name != HostNetwork {
 		return openNamespace(name)
 	}

@@ -186,7 +186,7 @@ func TestCheckBind(t *testing.T) {
 		{map[string]string{b: "box", a: "box"}, "routers " + a + " and " + b},
 		{map[string]string{b: HostNetwork, a: HostNetwork}, "same network namespace"},
 	} {
-		err := checkBind(c.bind)
+		err := CheckBind(c.bind)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v: %v, want %q", c.bind, err, c.says)
 		}

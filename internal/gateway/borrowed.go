@@ -83,7 +83,7 @@ func (r *router) borrow(name string) (*namespace, error) {
 			return nil, fmt.Errorf("move to another namespace: %w", err)
 		}
 	}
-	ns, err := r.g.openBorrowed(name)
+	ns, err := r.g.openNamed(name)
 	if errors.Is(err, os.ErrNotExist) && isBound(r.g, r.id) {
 		return nil, fmt.Errorf("--bind-router: it is not there: %w", err)
 	}
@@ -248,7 +248,7 @@ func (r *router) writeAnchors(before, noted []netip.Prefix) error {
 
 // giveBack takes what is ours out of a borrowed namespace, after charon has gone.
 func (r *router) giveBack(name string) error {
-	ns, err := r.g.openBorrowed(name)
+	ns, err := r.g.openNamed(name)
 	if errors.Is(err, os.ErrNotExist) { // and everything in it
 		return nil
 	}

@@ -81,7 +81,7 @@ func isOne(setting string) bool {
 
 // glance is the sight of a borrowed namespace by name. It needs op.
 func (r *router) glance(name string) sight {
-	ns, err := r.g.openBorrowed(name)
+	ns, err := r.g.openNamed(name)
 	if err != nil {
 		return sight{}
 	}

@@ -82,8 +82,8 @@ func New(cfg Config) (*Gateway, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if err := checkBind(cfg.Bind); err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
+	if err := CheckBind(cfg.Bind); err != nil {
+		return nil, fmt.Errorf("gateway: bind: %w", err)
 	}
 	plane, err := pickDataplane(cfg.Dataplane, log)
 	if err != nil {

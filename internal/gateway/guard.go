@@ -30,6 +30,9 @@ type guardRule struct {
 // drop, so their order does not matter, apart from the exemptions which stand first.
 func guardRules(spec vpn.Spec, dataplane string) []guardRule {
 	rules := exemptions()
+	if spec.Namespace == HostNetwork {
+		rules = append(rules, ownBridges())
+	}
 	seen := map[string]bool{}
 	add := func(r guardRule) {
 		if !seen[r.key] {

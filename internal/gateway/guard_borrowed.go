@@ -54,6 +54,13 @@ func borrowedRules(spec vpn.Spec, dataplane string) []guardRule {
 	return rules
 }
 
+// ownBridges exempts, in the host's network, what our bridges there carry between other routers and their networks, which may
+// have the same addresses: with br_netfilter the kernel shows it to these rules.
+func ownBridges() guardRule {
+	return guardRule{"forward", "forward bridges of ours", []expr.Any{
+		&expr.Meta{Register: 1, Key: expr.MetaKeyIIFNAME}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(bridgePrefix)}, accept()}}
+}
+
 // keepSource is source NAT to the source that the packet has.
 func keepSource(src, dst netip.Prefix) guardRule {
 	family, offset, size := uint32(unix.NFPROTO_IPV4), uint32(12), uint32(4)

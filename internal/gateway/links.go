@@ -17,7 +17,9 @@ import (
 func short(id string) string { return id[:min(11, len(id))] }
 
 // BridgeName answers the host bridge of a network that is mapped to no physical one.
-func BridgeName(network string) string { return "cb-" + short(network) }
+func BridgeName(network string) string { return bridgePrefix + short(network) }
+
+const bridgePrefix = "cb-"
 
 func hostEnd(port string) string { return "ch-" + short(port) }
 

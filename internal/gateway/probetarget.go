@@ -76,7 +76,7 @@ func (r *router) openNamespace() (*namespace, error) {
 	if name == "" {
 		return openNamespace(NamespaceName(r.id))
 	}
-	return r.g.openBorrowed(name)
+	return r.g.openNamed(name)
 }
 
 // probe makes the probers those of the targets. It is the follower's.

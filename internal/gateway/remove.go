@@ -132,7 +132,7 @@ func (r *router) readBridges() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bridges of the router: %w", err)
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "cb-") }), nil
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, bridgePrefix) }), nil
 }
 
 func (r *router) writeBridges(before, names []string) error {

@@ -40,7 +40,6 @@ func (r *router) applied(spec vpn.Spec, err error) {
 			}
 		}
 	}
-	r.warnForwarding()
 	r.publish(true)
 	for _, c := range r.conns {
 		if c.peer.Name != "" && !c.peer.Addr.IsValid() {
@@ -58,6 +57,7 @@ func (r *router) publish(force bool) {
 		return
 	}
 	r.noteStates()
+	r.warnForwarding()
 	report := r.report()
 	bare := r.report()
 	forget(bare.Reason)
@@ -122,7 +122,6 @@ func (r *router) see(id string, sas map[string][]ikeSA) {
 			}
 		}
 	}
-	r.warnForwarding()
 	r.publish(false)
 }
 
