@@ -114,7 +114,11 @@ func (r *router) rekeyed(sa *vici.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	news := false
-	for child := range sa.Section("child-sas").Sections() {
+	for key, section := range sa.Section("child-sas").Sections() {
+		child := section.Get("name") // in child-updown the key has a number more; in child-rekey it is the name
+		if child == "" {
+			child = key
+		}
 		for id, c := range r.conns {
 			if !isChildOf(child, id) || c.agreement() != agreement(child) {
 				continue

@@ -242,5 +242,5 @@ func pfsAttribute(t *testing.T, table *attributes) {
 	if status, code := d.status(c); status != "ACTIVE" || code != "" {
 		t.Errorf("pfs as the peer's: %s %s", status, code)
 	}
-	table.saw("pfs of ipsecpolicy", "the peer's", "CREATE_CHILD_SA 1 to 2 s after the tunnel came up, once: ACTIVE without a warning")
+	table.saw("pfs of ipsecpolicy", "changed to the peer's", "CREATE_CHILD_SA at once, with the group: ACTIVE without a warning")
 }

@@ -177,6 +177,13 @@ func (d *dual) passes(to string) {
 	}
 }
 
+// answers waits for the first ping to come back: where a peer still has SAs that ours took the place of, it may use them for a
+// moment.
+func (d *dual) answers(to string) {
+	d.t.Helper()
+	sitetest.Poll(d.t, 5*time.Second, to+" answers", func() bool { return d.pings(to, 1) == 1 })
+}
+
 // quiet waits for a time in which something is not to happen.
 func quiet(seconds int) time.Time {
 	start := time.Now()
