@@ -53,8 +53,9 @@ type gauge struct {
 	at      time.Time // measured
 	up      time.Time // as the connection said at the last look; zero: it was up before this agent
 	isUp    bool
-	warning *vpn.Reason // of one-way traffic
-	probe   *prober     // nil: none
+	warning *vpn.Reason   // of one-way traffic
+	probe   *prober       // nil: none
+	probes  atomic.Uint64 // echo requests that probers sent
 }
 
 func newMeter(r *router, pulse time.Duration) *meter {
@@ -261,12 +262,12 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 		case g.Established.IsZero() || !g.knows(one.readings): // not the tunnel that the file speaks of
 			g.Established = one.since
 		}
-		g.watch.restart(g.In.Packets, g.Out.Packets)
+		g.watch.restart(g.In.Packets, g.sentByOthers())
 	}
 	g.isUp, g.up, g.at, g.sas = true, since, now, steady(g.sas, one.sas)
 	g.add(one.readings)
 	g.forget(one.readings)
-	switch direction := g.watch.look(g.In.Packets, g.Out.Packets, now); {
+	switch direction := g.watch.look(g.In.Packets, max(g.sentByOthers(), g.watch.packets[1]), now); {
 	case direction == "":
 		g.warning = nil
 	case g.warning == nil: // its figures are those of that moment: a report that differs is news
@@ -274,6 +275,10 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 	}
 	return g.warning
 }
+
+// sentByOthers are the packets out but the probe's own: that nobody answers those is said in another way. It may fall by those
+// that charon has not counted yet.
+func (g *gauge) sentByOthers() uint64 { return g.Out.Packets - min(g.Out.Packets, g.probes.Load()) }
 
 // event takes in a rekey, and the last figures of CHILD_SAs that went.
 func (m *meter) event(e vici.Event) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/internal/vpn"
@@ -27,6 +28,7 @@ type prober struct {
 	seq    uint16                // the loop's own, as all before mu
 	sent   map[uint16]probedEcho // unanswered
 	warned map[string]bool
+	count  *atomic.Uint64 // of requests that were sent
 
 	mu       sync.Mutex
 	window   []outcome // of small ones, oldest first
@@ -49,8 +51,8 @@ const (
 	probeLostAt = 3               // small ones in a row without an answer are a fault
 )
 
-func startProber(ctx context.Context, r *router, id string, target probeTarget, pulse time.Duration) *prober {
-	p := &prober{r: r, id: id, target: target, pulse: pulse, done: make(chan struct{}), sent: map[uint16]probedEcho{}, warned: map[string]bool{}}
+func startProber(ctx context.Context, r *router, id string, target probeTarget, pulse time.Duration, count *atomic.Uint64) *prober {
+	p := &prober{r: r, id: id, target: target, pulse: pulse, done: make(chan struct{}), sent: map[uint16]probedEcho{}, warned: map[string]bool{}, count: count}
 	ctx, p.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(p.done)
@@ -175,7 +177,9 @@ func (p *prober) askWithin(ctx context.Context, e *echo, wait time.Duration, siz
 		p.sent[p.seq] = probedEcho{size, time.Now()}
 		if err := e.send(p.seq, size); err != nil {
 			delete(p.sent, p.seq) // as lost
+			continue
 		}
+		p.count.Add(1)
 	}
 	for until := time.Now().Add(wait); len(p.sent) > 0 && ctx.Err() == nil; {
 		seq, err := e.receive(until)

@@ -93,7 +93,10 @@ func (m *meter) probe(targets map[string]probeTarget) {
 			if m.probers == nil {
 				m.probers = map[string]*prober{}
 			}
-			m.probers[id] = startProber(m.r.g.closed, m.r, id, target, m.pulse)
+			m.mu.Lock()
+			g := m.gauge(id, m.r.g.now())
+			m.mu.Unlock()
+			m.probers[id] = startProber(m.r.g.closed, m.r, id, target, m.pulse, &g.probes)
 			m.setProbe(id, m.probers[id])
 		}
 	}

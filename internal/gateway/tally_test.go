@@ -126,3 +126,21 @@ func TestTraffic(t *testing.T) {
 		}
 	}
 }
+
+// Echo requests of our own that nobody answers are no one-way traffic: a host that does not answer pings is no broken path.
+func TestOneWayLeavesProbesAside(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, others := range []uint64{0, 2} { // packets a look that are not the probe's
+		g := &gauge{}
+		var why *vpn.Reason
+		for look := range uint64(20) {
+			g.probes.Add(3)
+			out := look * (3 + others) // charon has not counted the newest yet
+			one := &measurement{readings: []reading{{key: "1", usage: usage{PacketsOut: out}}}, since: start}
+			why = g.take(one, start, start.Add(time.Duration(look)*5*time.Second))
+		}
+		if got := why != nil; got != (others > 0) {
+			t.Errorf("%d packets a look besides the probe's: %+v", others, why)
+		}
+	}
+}
