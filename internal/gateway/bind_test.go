@@ -84,7 +84,7 @@ func TestBind(t *testing.T) {
 			spec := testSpec(c.router, testConnection("c1"))
 			in := box(t, c.name, spec)
 			look := func() string {
-				text := in("ip", "-4", "-o", "addr") + in("ip", "-o", "link") + in("ip", "route") + in("ip", "rule") + in("nft", "list", "tables")
+				text := in("ip", "-4", "-o", "addr") + in("ip", "route") + in("ip", "rule") + in("nft", "list", "tables")
 				return peerIndex.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 			}
 			before := look()
@@ -123,6 +123,9 @@ func TestBind(t *testing.T) {
 			}
 			if after := look(); after != before {
 				t.Errorf("before:\n%s\nand after:\n%s", before, after)
+			}
+			if links := in("ip", "-br", "link"); strings.Contains(links, tunDevice) {
+				t.Errorf("links after: %s", links)
 			}
 		})
 	}
