@@ -200,7 +200,13 @@ func (f *fleet) said(m *member) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines[max(0, len(lines)-30):], "")
+	return strings.Join(lines[max(0, len(lines)-60):], "") + f.agreedPSK(m)
+}
+
+// agreedPSK says whether the API has the key of the other side.
+func (f *fleet) agreedPSK(m *member) string {
+	o := f.Call("GET", m.path(), nil)["ipsec_site_connection"].(client.Object)
+	return fmt.Sprintf("both sides have one key: %t\n", o["psk"] == m.psk)
 }
 
 // spis are those of the CHILD_SAs in use that the router's charon has, by connection.

@@ -86,6 +86,11 @@ func (f *fleet) kill(r *rapid.T, v victim, who string, n *killTally) {
 		n.edits++
 	}
 	what = who + " killed, " + what
+	defer func() {
+		if f.T.Failed() {
+			f.T.Logf("%s", what)
+		}
+	}()
 	concerned := slices.Clone(c.members)
 	others := f.others(concerned)
 	sitetest.Poll(f.T, 15*time.Second, "all members are settled", func() bool { return len(f.settled(f.members)) == len(f.members) })
