@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"context"
-	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,40 +14,30 @@ import (
 // rules stay on the host: Debian's user-mode-linux has no nftables for inet, and the guard there is the SPD alone.
 const (
 	timed     = "^TestCharonDies$"
-	scenarios = "^Test(TunnelInitiatedByUs|TunnelInitiatedByPeer|TunnelIKEv1|TunnelIPv6|PeerKilledAndBack|OtherConnectionsKeepTheirSAs|" +
+	scenarios = "^Test(TunnelInitiatedByUs|TunnelInitiatedByPeer|TunnelIKEv1|TunnelIPv6|TunnelAH|PeerKilledAndBack|OtherConnectionsKeepTheirSAs|" +
 		"CountersMatchWhatWasSent|Probe|WhyDown|Siblings|NoPlaintext|NoPacketLost|RemoveLeavesNothing)$"
 )
 
-// TestKernelESP runs this package's tests again in a guest whose kernel does ESP: the same scenarios on the other data plane,
+// TestKernelESP runs tests of this package again in a guest whose kernel does ESP: the same scenarios on the other data plane,
 // which the gateway there finds by itself. It comes before the parallel tests, since the guest has one processor.
 func TestKernelESP(t *testing.T) {
-	if testbox.KernelESP() {
-		return // this is the guest's run
-	}
 	guest, err := uml.Start(t.Context(), uml.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer guest.Close()
 	t.Logf("the guest was up after %s", guest.Booted)
-	runInGuest(t, guest, 1, timed, "-test.parallel=1")
-	runInGuest(t, guest, 13, scenarios, "-test.parallel=4")
-}
-
-func runInGuest(t *testing.T, guest *uml.Guest, count int, tests string, args ...string) {
-	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	start := time.Now()
-	out, err := guest.Rerun(ctx, testbox.InGuest(), append(args, "-test.v", "-test.run="+tests)...)
-	passed := regexp.MustCompile(`(?m)^--- PASS: (\S+) \((\S+)s\)`).FindAllStringSubmatch(out, -1)
-	if err != nil || len(passed) != count {
-		t.Fatalf("%d of %d tests passed in the guest, %v\n%s\nthe guest's console:\n%s", len(passed), count, err, out, guest.Console())
-	}
-	t.Logf("%d tests passed in the guest in %s", len(passed), time.Since(start))
-	for _, test := range passed {
-		if test[2] >= "1" {
-			t.Logf("%s s  %s", test[2], test[1])
+	for _, run := range []struct {
+		count             int
+		pattern, parallel string
+	}{{1, timed, "-test.parallel=1"}, {14, scenarios, "-test.parallel=4"}} {
+		start := time.Now()
+		passed, err := guest.Tests(ctx, testbox.InGuest(), run.count, run.pattern, run.parallel)
+		if err != nil {
+			t.Fatal(err)
 		}
+		t.Logf("passed in the guest in %s: %s", time.Since(start), strings.Join(passed, ", "))
 	}
 }

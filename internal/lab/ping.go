@@ -46,6 +46,9 @@ func Ping(ctx context.Context, namespace string, from, to netip.Addr, count int,
 	for ctx.Err() == nil && (count == 0 || p.result.Sent < count) {
 		p.send()
 		next = next.Add(interval)
+		if now := time.Now(); next.Before(now) { // a machine that was late sends no burst: it would lose answers itself
+			next = now
+		}
 		p.receiveUntil(ctx, next, false)
 	}
 	p.receiveUntil(context.WithoutCancel(ctx), time.Now().Add(lastAnswer), true)
@@ -116,8 +119,8 @@ func (p *pinger) send() {
 func (p *pinger) receiveUntil(ctx context.Context, end time.Time, all bool) {
 	buffer := make([]byte, 2048)
 	for {
-		left := time.Until(end)
-		if left <= 0 || ctx.Err() != nil || (all && len(p.sent) == 0) {
+		left := max(0, time.Until(end))
+		if ctx.Err() != nil || (all && len(p.sent) == 0) {
 			return
 		}
 		wait := unix.NsecToTimeval(min(left, 20*time.Millisecond).Nanoseconds())
@@ -125,9 +128,15 @@ func (p *pinger) receiveUntil(ctx context.Context, end time.Time, all bool) {
 		if err := unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 			return
 		}
-		n, from, err := unix.Recvfrom(p.fd, buffer, 0)
+		how := 0
+		if left == 0 {
+			how = unix.MSG_DONTWAIT // what has come is taken, even if it is late
+		}
+		n, from, err := unix.Recvfrom(p.fd, buffer, how)
 		if err == nil {
 			p.take(buffer[:n], from)
+		} else if left == 0 {
+			return
 		}
 	}
 }

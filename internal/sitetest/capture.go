@@ -28,11 +28,13 @@ type Capture struct {
 type Traffic struct {
 	Inner    int // an address of the head office's network, in clear
 	Between  int // of these: from or to a private network of a branch
-	ESP      int // in UDP 4500
+	ESP      int // as protocol 50, or in UDP 4500
+	Native   int // of these: as protocol 50
 	Examples []string
 }
 
-// StartCapture listens on the link of a namespace whose name begins with prefix.
+// StartCapture listens on the link of a namespace, "" for the present one, whose name begins with prefix. Where a kernel does
+// ESP, only a link outside of both ends shows the wire: at their own, what the kernel has decrypted comes in once more.
 func StartCapture(t *testing.T, namespace, prefix string) *Capture {
 	t.Helper()
 	c := &Capture{done: make(chan struct{})}
@@ -55,13 +57,15 @@ func (c *Capture) open(namespace, prefix string) error {
 }
 
 func (c *Capture) openHere(namespace, prefix string) error {
-	ns, err := netns.GetFromName(namespace)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		return err
+	if namespace != "" {
+		ns, err := netns.GetFromName(namespace)
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := netns.Set(ns); err != nil {
+			return err
+		}
 	}
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -121,6 +125,10 @@ func (s *Traffic) take(packet []byte) {
 			s.Between++
 			s.Examples = append(s.Examples, fmt.Sprintf("%s > %s protocol %d", src, dst, packet[9]))
 		}
+	}
+	if packet[9] == unix.IPPROTO_ESP {
+		s.ESP++
+		s.Native++
 	}
 	header := int(packet[0]&15) * 4
 	if packet[9] != unix.IPPROTO_UDP || len(packet) < header+12 {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"culvert/internal/testbox"
 )
 
 // CharonLog is the log of the router's charon.
@@ -43,10 +45,14 @@ func (s *Site) Remove(path string) {
 	}
 }
 
-// Ruleset is what nft has in the router's namespace.
+// Ruleset is what nft has in the router's namespace, and where the kernel does ESP its policies and SAs.
 func (s *Site) Ruleset() string {
 	s.T.Helper()
-	return s.Output1("ip", "netns", "exec", s.Namespace(), "nft", "list", "ruleset")
+	text := s.Output1("ip", "netns", "exec", s.Namespace(), "nft", "list", "ruleset")
+	if testbox.KernelESP() {
+		text += s.Output1("ip", "-n", s.Namespace(), "xfrm", "policy") + s.Output1("ip", "-n", s.Namespace(), "xfrm", "state")
+	}
+	return text
 }
 
 // CharonConns are the connections that the router's charon has.

@@ -12,6 +12,7 @@ import (
 	"culvert/internal/client"
 	"culvert/internal/gateway"
 	"culvert/internal/lab"
+	"culvert/internal/testbox"
 )
 
 // The addresses of a site. Each test has links of its own, so they are the same in all.
@@ -38,6 +39,9 @@ func NewSite(t *testing.T, args ...string) *Site {
 	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
 	s.LayService()
 	s.AwaitService("ACTIVE", "")
+	if testbox.KernelESP() {
+		s.AwaitOutput("data plane: kernel, which has ESP", time.Second)
+	}
 	s.StartHQ(BridgeOf(s.LAN))
 	return s
 }

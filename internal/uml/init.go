@@ -3,6 +3,7 @@ package uml
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -38,7 +39,7 @@ const (
 
 // first is the guest's first process.
 func first() error {
-	for _, step := range []func() error{overlay, furnish, modules} {
+	for _, step := range []func() error{overlay, furnish, modules, loopback} {
 
 		if err := step(); err != nil {
 			return err
@@ -165,4 +166,12 @@ func modules() error {
 		return err
 	}
 	return os.WriteFile("/proc/sys/kernel/modprobe", []byte(helper), 0)
+}
+
+func loopback() error {
+	out, err := exec.Command("/bin/ip", "link", "set", "lo", "up").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("loopback: %w: %s", err, out)
+	}
+	return nil
 }

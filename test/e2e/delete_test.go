@@ -28,7 +28,8 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 	c.AwaitNoSAs(5 * time.Second)
 	sitetest.Poll(t, 5*time.Second, "the guard and charon forget the connection", func() bool {
-		return !strings.Contains(s.Ruleset(), sitetest.Network(0)) && !strings.Contains(s.CharonConns(), c.ID)
+		rules := s.Ruleset()
+		return !strings.Contains(rules, sitetest.Network(0)) && !strings.Contains(rules, "dst "+sitetest.NewOffice(0).Address()) && !strings.Contains(s.CharonConns(), c.ID)
 	})
 	stays.Ping()
 	for _, path := range []string{"ikepolicies/" + c.IKEPolicy, "ipsecpolicies/" + c.IPsecPolicy, "endpoint-groups/" + c.PeerGroup} {

@@ -8,6 +8,7 @@ import (
 
 	"culvert/internal/client"
 	"culvert/internal/sitetest"
+	"culvert/internal/testbox"
 )
 
 func TestTunnelCarriesOnlyESP(t *testing.T) {
@@ -15,10 +16,13 @@ func TestTunnelCarriesOnlyESP(t *testing.T) {
 	s := sitetest.NewSite(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
-	wire := sitetest.StartCapture(t, c.Branch.Namespace(), "eth0")
+	wire := sitetest.StartCapture(t, "", "gt-"+c.Branch.Namespace())
 	c.Ping()
 	sitetest.Poll(t, 2*time.Second, "10 requests and 10 answers as ESP on the wire", func() bool { return wire.Now().ESP >= 20 })
 	wire.NothingInClear(t)
+	if got := wire.Now(); testbox.KernelESP() != (got.Native == got.ESP) || got.Native != 0 && !testbox.KernelESP() {
+		t.Errorf("%d of %d ESP packets were protocol 50; want all of the kernel's, which needs no UDP without a NAT, and none of userland's", got.Native, got.ESP)
+	}
 	if got := wire.Now(); got.Inner > 0 {
 		t.Errorf("%d packets of the head office's network were on the wire", got.Inner)
 	}

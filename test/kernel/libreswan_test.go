@@ -53,8 +53,7 @@ func startLibreswan(s *sitetest.Site, o sitetest.Office) *libreswan {
 			s.T.Error(err)
 		}
 	})
-	l.run("/bin/sh", "-ec", fmt.Sprintf(`ip link set lo up
-ip addr add %s/24 dev vec0
+	l.run("/bin/sh", "-ec", fmt.Sprintf(`ip addr add %s/24 dev vec0
 ip addr add %s/32 dev lo
 ip link set vec0 up
 ip route add default via %s
