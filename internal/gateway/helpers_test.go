@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -129,10 +130,32 @@ func testPlane() string {
 	return Userland
 }
 
+// untilDone is the test's output until it is done: a charon that was let go may end, and be logged, after that.
+func untilDone(t *testing.T) io.Writer {
+	w := &testLog{to: t.Output()}
+	t.Cleanup(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.to = io.Discard
+	})
+	return w
+}
+
+type testLog struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *testLog) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
+
 func newFixture(t *testing.T, runDir string, with ...func(*Config)) *fixture {
 	t.Helper()
 	needRoot(t)
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(untilDone(t), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg := Config{RunDir: runDir, Dataplane: testPlane(), Log: log}
 	for _, set := range with {
 		set(&cfg)
