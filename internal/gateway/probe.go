@@ -25,7 +25,7 @@ func pickDataplane(want string, log *slog.Logger) (string, error) {
 		log.Info("data plane: kernel, which has ESP")
 		return Kernel, nil
 	case want == Kernel:
-		return "", fmt.Errorf("data plane kernel: this kernel does no ESP: %w", err)
+		return "", fmt.Errorf("data plane kernel: this kernel does no ESP (%w): load esp4, esp6 and xfrm_user, or take --dataplane auto or userland", err)
 	default:
 		log.Info("data plane: userland (kernel-libipsec), since this kernel does no ESP", "why", err)
 		return Userland, nil
