@@ -14,7 +14,6 @@ import (
 
 // attributes is the table of what each attribute did on the wire. It says nothing that differs from run to run.
 type attributes struct {
-	t    *testing.T
 	mu   sync.Mutex
 	rows []string
 }
@@ -41,7 +40,7 @@ const attributesFile = "testdata/attributes.txt"
 // CULVERT_UPDATE=1 it is written instead.
 func TestAttributes(t *testing.T) {
 	t.Parallel()
-	table := &attributes{t: t}
+	table := &attributes{}
 	tests := []struct {
 		name string
 		run  func(*testing.T, *attributes)
