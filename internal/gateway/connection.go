@@ -164,14 +164,6 @@ func (c *connection) lossCause(now time.Time) finding {
 	return c.cause
 }
 
-// unexplained says that a connection is up, and that nothing is known by which it could go down.
-func (r *router) unexplained(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.conns[id]
-	return c != nil && c.state == vpn.StateUp && c.lossCause(r.g.now()).Code == lost().Code
-}
-
 func (c *connection) report() vpn.ConnectionReport {
 	r := vpn.ConnectionReport{ID: c.spec.ID, State: c.state}
 	if c.reason != nil {

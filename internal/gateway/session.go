@@ -22,7 +22,7 @@ type session struct {
 	history *history
 	silence silence
 	log     *logTail
-	later   map[string]delay     // connections to refresh, and when
+	later   map[string]time.Time // connections to refresh, and when
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	has     available            // algorithms of this charon
 	checks  map[string]time.Time // connections whose PFS group is to be tried, and when
@@ -37,7 +37,7 @@ func dialSession(ctx context.Context, r *router) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("charon of router %s: %w", r.id, err)
 	}
-	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]delay{},
+	s := &session{r: r, conn: conn, history: newHistory(), silence: silence{}, later: map[string]time.Time{},
 		checks: map[string]time.Time{}, ended: make(chan struct{})}
 	if s.log, err = openLogTail(r.dir.log()); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -243,28 +243,18 @@ func (s *session) run() {
 	}
 }
 
-// How much later than its event charon may log what explains it: another of its threads may, and on a busy machine late.
-const (
-	logDelay   = 10 * time.Millisecond
-	logPatient = 300 * time.Millisecond
-)
-
-// delay is when to do something, and until when it may be put off.
-type delay struct{ at, last time.Time }
+// logDelay is how much later than its event charon may log what explains it: another of its threads may. What comes later
+// still has until startGrace is over.
+const logDelay = 10 * time.Millisecond
 
 // refreshLater refreshes what is due and answers when to look again.
 func (s *session) refreshLater() (again time.Time) {
-	now := time.Now()
-	for name, d := range s.later {
-		if !d.at.After(now) && d.at.Before(d.last) && s.r.unexplained(name) {
-			d.at = now.Add(logDelay)
-			s.later[name] = d
-		}
-		if !d.at.After(now) {
+	for name, at := range s.later {
+		if !at.After(time.Now()) {
 			delete(s.later, name)
 			s.refresh(name)
-		} else if again.IsZero() || d.at.Before(again) {
-			again = d.at
+		} else if again.IsZero() || at.Before(again) {
+			again = at
 		}
 	}
 	return again
@@ -305,7 +295,7 @@ func (s *session) handle(event vici.Event) {
 			s.tryGroupLater(sa)
 			s.r.unsize()
 		} else {
-			s.later[name] = delay{time.Now().Add(logDelay), time.Now().Add(logPatient)}
+			s.later[name] = time.Now().Add(logDelay)
 		}
 	}
 }
