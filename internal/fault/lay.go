@@ -158,7 +158,9 @@ func (l *Laid) beCalled(ctx context.Context) error {
 	l.happen()
 	l.scene.spawn(func(ctx context.Context) error {
 		for ; ctx.Err() == nil; pause(ctx, 2*time.Second) {
-			_ = l.Branch.Initiate(ctx, "nets") // that it fails is the point
+			if sas, err := l.Branch.ListSAs(ctx); err == nil && !strings.Contains(sas, "INSTALLED") {
+				_ = l.Branch.Initiate(ctx, "nets") // that it fails is the point
+			}
 		}
 		return nil
 	})

@@ -22,7 +22,7 @@ func (r *router) noteLog(h *history, event vici.Event) {
 	named := r.conns[line.Get("ikesa-name")]
 	in := circumstances{version: peer.version}
 	if named != nil {
-		in = circumstances{established: named.established, up: named.state == vpn.StateUp && !named.renewing, version: named.spec.IKE.Version}
+		in = circumstances{established: named.established || !peer.settled.IsZero(), up: named.state == vpn.StateUp && !named.renewing, version: named.spec.IKE.Version}
 	}
 	if peer.began && peer.settled.IsZero() { // one more IKE_SA, perhaps of another configuration
 		in.established, in.up = false, false
