@@ -273,3 +273,15 @@ func (g guard) remove() error {
 	}
 	return nil
 }
+
+// outerAddresses are those by which SAs in a network that is not our own are known to be the router's; nil where all are.
+func outerAddresses(spec vpn.Spec) []netip.Addr {
+	if spec.Namespace == "" {
+		return nil
+	}
+	out := []netip.Addr{}
+	for _, c := range spec.Connections {
+		out = append(out, c.LocalAddress)
+	}
+	return out
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,7 +124,7 @@ func isCharonOf(pid int, f folder) bool {
 }
 
 // startCharon starts the daemon in the namespace. It is a session of its own and lives on when this process ends.
-func startCharon(path string, f folder, ns *namespace, dataplane string, log *slog.Logger) (*charon, error) {
+func startCharon(path string, f folder, ns *namespace, dataplane string, outer []netip.Addr, log *slog.Logger) (*charon, error) {
 	for _, stale := range []string{f.socket(), f.file("loaded.json")} {
 		if err := os.Remove(stale); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("start charon: %w", err)
@@ -132,7 +133,7 @@ func startCharon(path string, f folder, ns *namespace, dataplane string, log *sl
 	if err := writeFile(f.conf(), []byte(charonConf(f, dataplane))); err != nil {
 		return nil, fmt.Errorf("start charon: %w", err)
 	}
-	if err := (spd{ns}).flush(dataplane); err != nil {
+	if err := (spd{ns}).flush(dataplane, outer); err != nil {
 		return nil, fmt.Errorf("start charon: %w", err)
 	}
 	out, err := os.OpenFile(f.file("charon.out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)

@@ -113,7 +113,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 			return err
 		}
 	}
-	s, fresh, err := r.connect(ctx, ns)
+	s, fresh, err := r.connect(ctx, ns, outerAddresses(spec))
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (r *router) setGuard(ns *namespace, spec vpn.Spec, prune bool) (extra bool,
 
 // connect answers a session with the router's charon, which it starts where none runs. fresh says that nobody has yet
 // looked at the SAs that charon has.
-func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh bool, err error) {
+func (r *router) connect(ctx context.Context, ns *namespace, outer []netip.Addr) (s *session, fresh bool, err error) {
 	r.mu.Lock()
 	s = r.session
 	fresh = s != nil && !s.seen
@@ -198,7 +198,7 @@ func (r *router) connect(ctx context.Context, ns *namespace) (s *session, fresh 
 		return s, fresh, nil
 	}
 	if r.charon == nil {
-		if r.charon, err = startCharon(r.g.program, r.dir, ns, r.plane, r.g.log.With("router", r.id)); err != nil {
+		if r.charon, err = startCharon(r.g.program, r.dir, ns, r.plane, outer, r.g.log.With("router", r.id)); err != nil {
 			return nil, false, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -142,24 +143,45 @@ func (s spd) remove(p netlink.XfrmPolicy) error {
 }
 
 // flush removes what a killed charon left behind, SAs and policies. The guard stands meanwhile, unless it is of another
-// data plane, where it would hold back what is to pass.
-func (s spd) flush(dataplane string) error {
+// data plane, where it would hold back what is to pass. In a network that is not our own, others may do IPsec too: outer then
+// names the addresses whose SAs are ours; nil means all.
+func (s spd) flush(dataplane string, outer []netip.Addr) error {
 	have, err := s.policies()
 	if err != nil {
 		return err
 	}
 	for _, p := range have {
-		if isGuard(p) && dataplane == Kernel {
+		if isGuard(p) && dataplane == Kernel || !isGuard(p) && !endsAt(p, outer) {
 			continue
 		}
 		if err := s.remove(p); err != nil {
 			return err
 		}
 	}
-	if err := s.ns.nl.XfrmStateFlush(0); err != nil {
-		return fmt.Errorf("remove old SAs: %w", err)
+	states, err := whole(func() ([]netlink.XfrmState, error) { return s.ns.nl.XfrmStateList(netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("read old SAs: %w", err)
+	}
+	for _, sa := range states {
+		if !ends(sa.Src, sa.Dst, outer) {
+			continue
+		}
+		if err := s.ns.nl.XfrmStateDel(&sa); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("remove old SAs: %w", err)
+		}
 	}
 	return nil
+}
+
+// endsAt tells whether a policy is for SAs that end at one of the addresses.
+func endsAt(p netlink.XfrmPolicy, outer []netip.Addr) bool {
+	return outer == nil || slices.ContainsFunc(p.Tmpls, func(t netlink.XfrmPolicyTmpl) bool { return ends(t.Src, t.Dst, outer) })
+}
+
+func ends(src, dst net.IP, outer []netip.Addr) bool {
+	return outer == nil || slices.ContainsFunc(outer, func(a netip.Addr) bool {
+		return a.AsSlice() != nil && (src.Equal(a.AsSlice()) || dst.Equal(a.AsSlice()))
+	})
 }
 
 // used answers when a packet of each pair was last held back on its way out, in Unix seconds and summed over the pair's
