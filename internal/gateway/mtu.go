@@ -29,16 +29,21 @@ func effectiveMTU(c vpn.ConnectionSpec, dataplane string) int {
 	return c.MTU
 }
 
-// sizeRoutes gives the routes to peers' networks the mtu of their connections, where anything may have changed.
+// sizeAfter lets a tunnel come up, and its report go out, before its routes are looked at.
+const sizeAfter = 30 * time.Millisecond
+
+// sizeRoutes gives the routes to peers' networks the mtu of their connections, where anything may have changed. It answers
+// when to look again.
 func (s *session) sizeRoutes() time.Time {
 	r := s.r
 	r.mu.Lock()
 	due, conns := r.unsized, r.spec.Connections
-	r.unsized = false
-	r.mu.Unlock()
-	if !due {
-		return time.Time{}
+	if due.IsZero() || time.Now().Before(due) {
+		r.mu.Unlock()
+		return due
 	}
+	r.unsized = time.Time{}
+	r.mu.Unlock()
 	ns, err := r.openNamespace()
 	if err == nil {
 		err = sizeRoutes(ns, conns)
@@ -50,12 +55,14 @@ func (s *session) sizeRoutes() time.Time {
 	return time.Time{}
 }
 
-// unsize has the routes looked at.
-func (r *router) unsize() {
+func (r *router) unsizeSoon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unsized = true
+	r.unsize()
 }
+
+// unsize has the routes looked at. It needs mu.
+func (r *router) unsize() { r.unsized = time.Now().Add(sizeAfter) }
 
 // sizeRoutes writes only what differs. A mtu that is no less than the device's needs no word on the route.
 func sizeRoutes(ns *namespace, conns []vpn.ConnectionSpec) error {

@@ -41,7 +41,7 @@ type router struct {
 	taking      bool                    // a peer's new address is about to be taken over
 	last        vpn.Report              // as posted, without LastSeen
 	owed        bool                    // a report is due even if it says the same
-	unsized     bool                    // routes may have come or a mtu may have changed
+	unsized     time.Time               // when to look at routes, which may have come or may be of another mtu; zero: never
 	restarts    []string                // connections to be set up anew, by dpd action restart-by-peer
 	died        bool                    // charon, by itself, and none has been started since
 	ended       string                  // how, where that is known

@@ -277,7 +277,7 @@ func (s *session) handle(event vici.Event) {
 	s.r.noteSAs(event)
 	if event.Name == "ike-rekey" || event.Name == "child-rekey" { // the SA that takes over is up
 		for _, sa := range event.Message.Sections() {
-			s.r.unsize()
+			s.r.unsizeSoon()
 			s.r.rekeyed(sa) // an IKE_SA's event has no CHILD_SAs
 		}
 		return
@@ -293,7 +293,7 @@ func (s *session) handle(event vici.Event) {
 				s.refresh(name)
 			}
 			s.tryGroupLater(sa)
-			s.r.unsize()
+			s.r.unsizeSoon()
 		} else {
 			s.later[name] = time.Now().Add(logDelay)
 		}

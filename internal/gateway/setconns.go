@@ -171,6 +171,7 @@ func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
 	}
 	s.loaded.Conns[c.cfg.id] = c.want
 	r.loadedOne(c.cfg.id, true)
+	r.poke()
 	return nil
 }
 

@@ -22,7 +22,8 @@ func (r *router) poke() {
 func (r *router) applied(spec vpn.Spec, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spec, r.ready, r.unsized = spec, err == nil, true
+	r.spec, r.ready = spec, err == nil
+	r.unsize()
 	r.poke()
 	if err == nil {
 		r.failure = nil
