@@ -12,15 +12,22 @@ import (
 )
 
 // setConnections makes charon have the Spec's connections: those that went or may not be are unloaded, new and changed
-// ones loaded. Others are not touched. fresh says that the session has seen nothing yet.
-func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool) error {
+// ones loaded. Others are not touched. fresh says that the session has seen nothing yet. Nothing is told to charon before
+// all is prepared, whose answer it hands on.
+func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, fresh bool, prepared preparation) (extra bool, err error) {
 	todo := r.plan(spec, s.loaded, s.has)
-	if r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0 {
+	news := r.notePeers(s.loaded) || len(todo.gone)+len(todo.load) > 0
+	if news {
 		if err := s.loaded.doubt(todo); err != nil {
-			return err
+			return false, err
 		}
+	}
+	if extra, err = prepared(); err != nil {
+		return extra, err
+	}
+	if news {
 		if err := errors.Join(r.change(ctx, s, todo), s.loaded.write()); err != nil {
-			return err
+			return extra, err
 		}
 	}
 	for _, id := range todo.same {
@@ -30,12 +37,12 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 	if fresh || todo.touched() {
 		sas, err := s.sas(ctx, "")
 		if err != nil {
-			return err
+			return extra, err
 		}
 		r.seeAll(s, sas)
 	}
 	r.poke()
-	return nil
+	return extra, nil
 }
 
 // plan takes the Spec into the state and answers what charon is to be told. A connection that is not to be in charon is

@@ -29,7 +29,7 @@ const pollInterval = time.Second
 
 // sqlite is the engine on one file.
 type sqlite struct {
-	write, note, read *sqlitePool // note is for observations
+	write, read *sqlitePool
 }
 
 func openSQLite(ctx context.Context, c Config) (*sqlite, error) {
@@ -48,15 +48,11 @@ func openSQLite(ctx context.Context, c Config) (*sqlite, error) {
 	if err := migrate(ctx, goose.DialectSQLite3, write.db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), write.close())
 	}
-	note, err := newSQLitePool(dsn+"&_pragma=synchronous(normal)", 1)
+	read, err := newSQLitePool(dsn+"&_pragma=query_only(1)", max(4, 2*runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return nil, errors.Join(err, write.close())
 	}
-	read, err := newSQLitePool(dsn+"&_pragma=query_only(1)", max(4, 2*runtime.GOMAXPROCS(0)))
-	if err != nil {
-		return nil, errors.Join(err, note.close(), write.close())
-	}
-	return &sqlite{write: write, note: note, read: read}, nil
+	return &sqlite{write: write, read: read}, nil
 }
 
 // sqlitePath is the file's absolute path. The URL is not repeated in an error: it may hold a password.
@@ -101,16 +97,16 @@ func createFile(path string) error {
 }
 
 func (e *sqlite) view(ctx context.Context, fn func(session) error) error {
-	return e.read.transaction(ctx, "BEGIN", func(c *sqliteSession) (int64, error) { return 0, fn(c) })
+	return e.read.transaction(ctx, "BEGIN", syncFull, func(c *sqliteSession) (int64, error) { return 0, fn(c) })
 }
 
 // change takes the file's write lock at once: a transaction that read first could find its snapshot outdated.
 func (e *sqlite) change(ctx context.Context, fn func(session) (int64, error)) error {
-	return e.write.transaction(ctx, "BEGIN IMMEDIATE", func(c *sqliteSession) (int64, error) { return fn(c) })
+	return e.write.transaction(ctx, "BEGIN IMMEDIATE", syncFull, func(c *sqliteSession) (int64, error) { return fn(c) })
 }
 
 func (e *sqlite) observe(ctx context.Context, fn func(session) (int64, error)) error {
-	return e.note.transaction(ctx, "BEGIN IMMEDIATE", func(c *sqliteSession) (int64, error) { return fn(c) })
+	return e.write.transaction(ctx, "BEGIN IMMEDIATE", syncNormal, func(c *sqliteSession) (int64, error) { return fn(c) })
 }
 
 func (e *sqlite) classify(err error) fault {
@@ -147,7 +143,7 @@ func (e *sqlite) watch(ctx context.Context, s *Store) {
 
 // close ends the readers first: the last connection moves the log into the file, and readers may not write.
 func (e *sqlite) close() error {
-	if err := errors.Join(e.read.close(), e.note.close(), e.write.close()); err != nil {
+	if err := errors.Join(e.read.close(), e.write.close()); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	return nil
@@ -174,7 +170,7 @@ func newSQLitePool(dsn string, size int) (*sqlitePool, error) {
 }
 
 // transaction runs fn between begin and COMMIT, or ROLLBACK if fn fails, panics or returns 0.
-func (p *sqlitePool) transaction(ctx context.Context, begin string, fn func(*sqliteSession) (int64, error)) error {
+func (p *sqlitePool) transaction(ctx context.Context, begin, sync string, fn func(*sqliteSession) (int64, error)) error {
 	c, err := p.acquire(ctx)
 	if err != nil {
 		return err
@@ -186,7 +182,7 @@ func (p *sqlitePool) transaction(ctx context.Context, begin string, fn func(*sql
 		}
 		p.release(c, open)
 	}()
-	if err := c.do(begin); err != nil {
+	if err := errors.Join(c.setSync(ctx, sync), c.do(begin)); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
 	open = true
@@ -218,7 +214,7 @@ func (p *sqlitePool) acquire(ctx context.Context) (*sqliteSession, error) {
 		p.free <- nil
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
-	return &sqliteSession{conn: conn, statements: map[string]*sql.Stmt{}}, nil
+	return &sqliteSession{conn: conn, statements: map[string]*sql.Stmt{}, sync: syncFull}, nil
 }
 
 // release gives c back; one whose transaction could not be ended is thrown away.

@@ -81,7 +81,7 @@ func TestSQLiteDurability(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	err = e.write.transaction(t.Context(), "BEGIN IMMEDIATE", func(c *sqliteSession) (int64, error) {
+	err = e.write.transaction(t.Context(), "BEGIN IMMEDIATE", syncFull, func(c *sqliteSession) (int64, error) {
 		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
 			err := c.query(t.Context(), true, "PRAGMA "+pragma, nil, func(cols [][]byte) error {
 				if string(cols[0]) != want {

@@ -14,7 +14,27 @@ const maxStatements = 100
 type sqliteSession struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
+	sync       string // syncFull or syncNormal
 	cols       [][]byte
+}
+
+// What a commit waits for: FULL for the disk, NORMAL only for the file system.
+const (
+	syncFull   = "FULL"
+	syncNormal = "NORMAL"
+)
+
+// setSync says what the next commit waits for. SQLite takes this in while it prepares the statement, so that a prepared one
+// would do nothing; and one connection does both, for another one's page cache would be of no use after each commit.
+func (c *sqliteSession) setSync(ctx context.Context, sync string) error {
+	if c.sync == sync {
+		return nil
+	}
+	if _, err := c.conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous="+sync); err != nil {
+		return err
+	}
+	c.sync = sync
+	return nil
 }
 
 // prepared returns the statement for text.
