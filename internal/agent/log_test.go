@@ -118,7 +118,7 @@ func TestServerAwayIsLoggedOnce(t *testing.T) {
 	before := w.calls.Load()
 	w.server.CloseClientConnections()
 	w.until("it tried again", func() bool { return w.calls.Load() >= before+10 })
-	if l := w.log.lines(fmt.Sprint(503)); len(l) != 2 {
+	if l := w.log.lines("503 Service Unavailable"); len(l) != 2 {
 		t.Errorf("logged: %s\nwant one more warning", l)
 	}
 }

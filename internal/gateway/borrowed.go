@@ -65,7 +65,7 @@ func (r *router) forgetNamespace() {
 	if r.ns != nil {
 		r.ns.Close()
 	}
-	r.ns, r.wired = nil, nil
+	r.ns, r.wired, r.settled = nil, nil, false
 }
 
 func (r *router) borrow(name string) (*namespace, error) {

@@ -13,6 +13,9 @@ func (r *router) noteLog(h *history, event vici.Event) {
 	line := event.Message
 	msg := line.Get("msg")
 	peer := h.note(line, event.Time)
+	if strings.HasPrefix(msg, "looking for ") { // tells of the peer, in the peer's own words
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if strings.Contains(msg, "Network is unreachable") {

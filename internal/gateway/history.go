@@ -26,6 +26,8 @@ type peer struct {
 	sealed       bool      // IKEv1: its refusal was made with the keys of both
 }
 
+const maxOffer = 4096 // bytes of a line with proposals
+
 const maxHistory = 4096 // IKE_SAs; then it starts afresh
 
 var (
@@ -60,7 +62,7 @@ func (p *peer) note(msg string, now time.Time) bool {
 		}
 		p.address = parseAddr(m[1])
 	case strings.HasPrefix(msg, "received proposals: "):
-		offers := strings.TrimPrefix(msg, "received proposals: ")
+		offers := strings.Clone(msg[len("received proposals: "):min(len(msg), maxOffer)]) // anybody may send one, and as long as a packet
 		if strings.HasPrefix(offers, "IKE:") {
 			p.ike = offers
 		} else {
@@ -68,10 +70,12 @@ func (p *peer) note(msg string, now time.Time) bool {
 		}
 	case strings.HasPrefix(msg, "looking for"):
 		m := matching.FindStringSubmatch(msg)
-		if m == nil {
+		if m == nil || strings.Contains(m[1]+m[3], "]...") { // an identity is the peer's to choose, and may look like more of the line
 			return false
 		}
-		p.ours, p.theirs, p.address = m[1], m[3], parseAddr(m[2])
+		if p.ours, p.theirs = m[1], m[3]; !p.address.IsValid() {
+			p.address = parseAddr(m[2])
+		}
 	case strings.HasPrefix(msg, "parsed "):
 		return p.parsed(msg)
 	case strings.HasPrefix(msg, "IKE_SA ") && strings.Contains(msg, " established between "):

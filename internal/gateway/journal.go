@@ -45,7 +45,9 @@ func openJournal(path string, log *slog.Logger) (*journal, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, len(text)+1)
+	for lines.Scan() {
 		var e vpn.Seen
 		if json.Unmarshal(lines.Bytes(), &e) == nil {
 			j.add(e)

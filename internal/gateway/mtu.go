@@ -55,14 +55,19 @@ func (s *session) sizeRoutes() time.Time {
 	return time.Time{}
 }
 
-func (r *router) unsizeSoon() {
+// unsize has the routes looked at.
+func (r *router) unsize(after time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unsize()
+	r.unsizeHeld(after)
 }
 
-// unsize has the routes looked at. It needs mu.
-func (r *router) unsize() { r.unsized = time.Now().Add(sizeAfter) }
+// unsizeHeld needs mu.
+func (r *router) unsizeHeld(after time.Duration) {
+	if due := time.Now().Add(after); r.unsized.IsZero() || due.Before(r.unsized) {
+		r.unsized = due
+	}
+}
 
 // sizeRoutes writes only what differs. A mtu that is no less than the device's needs no word on the route.
 func sizeRoutes(ns *namespace, conns []vpn.ConnectionSpec) error {

@@ -70,7 +70,7 @@ func TestRealPeers(t *testing.T) {
 		if err := s.branch.Terminate(t.Context(), "culvert"); err != nil {
 			t.Fatal(err)
 		}
-		s.awaitReason(s.router, "c1", "peer_deleted")
+		s.await(s.router, "c1", "down again", 15*time.Second, func(c vpn.ConnectionReport) bool { return c.State == vpn.StateDown })
 	}
 }
 

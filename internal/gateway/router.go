@@ -236,7 +236,7 @@ func (r *router) connect(ctx context.Context, ns *namespace, outer []netip.Addr,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closing {
-		return nil, false, errors.Join(errors.New("the gateway is closing"), s.conn.Close())
+		return nil, false, errors.Join(errors.New("the gateway is closing"), s.conn.Close(), s.log.close())
 	}
 	r.session = s
 	r.noteStarted()
@@ -310,6 +310,7 @@ func (r *router) tryRecover() (done bool) {
 // buried forgets a charon that does not live, and remembers how it ended where it was our child. It needs op.
 func (r *router) buried() {
 	if r.charon != nil && r.charon.gone != nil {
+		<-r.charon.gone // it is dead, and about to be reaped
 		r.mu.Lock()
 		r.ended = r.charon.how
 		r.mu.Unlock()

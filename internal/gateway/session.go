@@ -277,7 +277,7 @@ func (s *session) handle(event vici.Event) {
 	s.r.noteSAs(event)
 	if event.Name == "ike-rekey" || event.Name == "child-rekey" { // the SA that takes over is up
 		for _, sa := range event.Message.Sections() {
-			s.r.unsizeSoon()
+			s.r.unsize(0)
 			s.r.rekeyed(sa) // an IKE_SA's event has no CHILD_SAs
 		}
 		return
@@ -289,12 +289,15 @@ func (s *session) handle(event vici.Event) {
 			continue
 		}
 		if up {
+			after := sizeAfter
 			if !s.r.seeInstalled(name, event.Message) {
 				s.refresh(name)
+				after = 0 // it may be one more SA of a tunnel that carries traffic
 			}
 			s.tryGroupLater(sa)
-			s.r.unsizeSoon()
+			s.r.unsize(after)
 		} else {
+			delete(s.silence, sa.Get("uniqueid"))
 			s.later[name] = time.Now().Add(logDelay)
 		}
 	}

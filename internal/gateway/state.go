@@ -23,7 +23,7 @@ func (r *router) applied(spec vpn.Spec, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.spec, r.ready = spec, err == nil
-	r.unsize()
+	r.unsizeHeld(sizeAfter)
 	r.poke()
 	if err == nil {
 		r.failure = nil

@@ -83,10 +83,11 @@ func (r *router) rewireNow() (done bool) {
 	r.mu.Lock()
 	spec, over := r.spec, r.closing
 	r.mu.Unlock()
-	if over || r.ns == nil || !r.rewire {
+	again := r.rewire
+	r.rewire = false
+	if over || !again || r.ns == nil || !r.ns.current() {
 		return true
 	}
-	r.rewire = false
 	err := r.setWiring(r.ns, spec)
 	if err == nil {
 		return true

@@ -182,7 +182,10 @@ func (p *sqlitePool) transaction(ctx context.Context, begin, sync string, fn fun
 		}
 		p.release(c, open)
 	}()
-	if err := errors.Join(c.setSync(ctx, sync), c.do(begin)); err != nil {
+	if err := c.setSync(ctx, sync); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := c.do(begin); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
 	open = true

@@ -18,7 +18,7 @@ type transitions []transition
 
 // changeStatus runs fn as one change of the system's own, and tells the log of the transitions that it notes once they are
 // stored. fn may run more than once. What a power cut takes back of it is said again: a gateway that finds the server
-// again reports everything.
+// again reports everything. Events of the last seconds before a power cut may be missing from a timeline.
 func (s *Service) changeStatus(ctx context.Context, fn func(*crud.Op, *transitions) error) error {
 	var seen transitions
 	_, err := s.Resources.Observe(ctx, func(op *crud.Op) error {
