@@ -188,7 +188,11 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		done <- srv.Shutdown(last)
+		err := srv.Shutdown(last)
+		if errors.Is(err, context.DeadlineExceeded) { // also for a connection on which nobody has asked anything yet
+			err = srv.Close()
+		}
+		done <- err
 	}()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)

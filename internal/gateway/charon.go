@@ -101,14 +101,29 @@ type charon struct {
 // adoptCharon finds the router's running charon, nil if there is none.
 func adoptCharon(f folder) *charon {
 	text, err := os.ReadFile(f.pidFile())
+	if err == nil {
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && isCharonOf(pid, f) {
+			return &charon{pid: pid}
+		}
+	}
+	return findCharonOf(f)
+}
+
+// findCharonOf looks for one that a killed process of ours had started and not yet noted.
+func findCharonOf(f folder) *charon {
+	if _, err := os.Stat(f.conf()); err != nil { // it is written before
+		return nil
+	}
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || !isCharonOf(pid, f) {
-		return nil
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && isCharonOf(pid, f) {
+			return &charon{pid: pid}
+		}
 	}
-	return &charon{pid: pid}
+	return nil
 }
 
 // isCharonOf tells whether the process is charon with this router's configuration: process ids come back in use.
