@@ -2,6 +2,7 @@ package lab
 
 import (
 	"cmp"
+	"encoding/base64"
 	"fmt"
 )
 
@@ -37,10 +38,14 @@ func (p Peer) Conf() string {
 	text := fmt.Sprintf(connectionConf, cmp.Or(p.Version, 2), p.Local, p.Remote, cmp.Or(p.IKE, usualProposal), options, id, remote,
 		p.Networks, p.Peers, cmp.Or(p.ESP, usualProposal), more)
 	if p.PSK != "" {
-		text += fmt.Sprintf(secretsConf, id, remote, p.PSK)
+		text += fmt.Sprintf(secretsConf, id, remote, Secret(p.PSK))
 	}
 	return text
 }
+
+// Secret writes a pre-shared key for a swanctl.conf: a text that begins with 0x or 0s would there be taken for the key in
+// hexadecimal or base64 (swanctl.conf(5), secrets.ike<suffix>.secret), whereas to the API it is a text like any other.
+func Secret(psk string) string { return "0s" + base64.StdEncoding.EncodeToString([]byte(psk)) }
 
 const connectionConf = `connections {
   hq {
@@ -71,7 +76,7 @@ const secretsConf = `secrets {
   ike-hq {
     id-1 = %s
     id-2 = %s
-    secret = "%s"
+    secret = %s
   }
 }
 `

@@ -79,10 +79,10 @@ secrets {
   ike-hq {
     id-1 = %[1]s
     id-2 = %[2]s
-    secret = "%[7]s"
+    secret = %[7]s
   }
 }
-`, o.Address(), peer, o.Proposals, o.Networks, HQNet, o.ESP, o.PSK, o.Version, second)
+`, o.Address(), peer, o.Proposals, o.Networks, HQNet, o.ESP, lab.Secret(o.PSK), o.Version, second)
 }
 
 const secondChild = `

@@ -73,7 +73,7 @@ var edits = []edit{
 		c.Put(client.Object{"ipsecpolicy_id": c.IPsecPolicy})
 	}, true, briefly},
 	{"psk", func(c *sitetest.Tunnel, o *sitetest.Office) {
-		o.PSK = "dataplane-J8-vm4Rz"
+		o.PSK = "0sdataplane-J8-vm4Rz" // a text, whatever it begins with
 		c.Load(*o)
 		c.Put(client.Object{"psk": o.PSK})
 	}, true, briefly},

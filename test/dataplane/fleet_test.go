@@ -142,7 +142,7 @@ func (f *fleet) conf() string {
     }
   }
 `, m.n, o.Address(), f.External, m.ike.proposal, o.Networks, sitetest.HQNet, m.esp.proposal)
-		fmt.Fprintf(&secrets, "  ike-m%d {\n    id-1 = %s\n    id-2 = %s\n    secret = %q\n  }\n", m.n, o.Address(), f.External, m.psk)
+		fmt.Fprintf(&secrets, "  ike-m%d {\n    id-1 = %s\n    id-2 = %s\n    secret = %s\n  }\n", m.n, o.Address(), f.External, lab.Secret(m.psk))
 	}
 	return "connections {\n" + connections.String() + "}\nsecrets {\n" + secrets.String() + "}\n"
 }
