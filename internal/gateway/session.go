@@ -59,8 +59,9 @@ func (s *session) learn(ctx context.Context) (err error) {
 	return err
 }
 
-// whatIsLoaded reads our note of it and keeps what charon confirms. Connections in charon that the note does not know
-// get an empty digest, so they are replaced or unloaded.
+// whatIsLoaded reads our note of it and doubts what charon does not confirm. In doubt is also what charon alone knows, be it
+// a key without a connection: one that was being unloaded when an earlier process ended. A key goes last, so while it is
+// there, SAs of its connection may be too.
 func (s *session) whatIsLoaded(ctx context.Context) (*loaded, error) {
 	l, err := readLoaded(s.r.dir)
 	if err != nil {
@@ -85,12 +86,12 @@ func (s *session) whatIsLoaded(ctx context.Context) (*loaded, error) {
 	}
 	for id := range l.Conns {
 		if !conns[id] || !keys[id] {
-			delete(l.Conns, id)
+			l.Conns[id] = digest{}
 		}
 	}
-	for id := range conns {
-		if _, ok := l.Conns[id]; !ok {
-			l.Conns[id] = digest{}
+	for _, has := range []map[string]bool{conns, keys} {
+		for id := range has {
+			l.Conns[id] = l.Conns[id] // an empty digest where the note knows nothing
 		}
 	}
 	return l, nil

@@ -138,18 +138,27 @@ func (p *manyPings) answerSince(at time.Time) bool {
 type count struct{ sent, lost int }
 
 // settled waits until it is known what became of every request that has been sent until now, and answers the counts.
-func (p *manyPings) settled() []count {
-	marks := make([]int, len(p.list))
-	out := make([]count, len(p.list))
+func (p *manyPings) settled() []count { return p.settle(p.list) }
+
+// settledOf is settled for some members of a fleet.
+func (p *manyPings) settledOf(members []*member) []count {
+	var list []*series
+	each(members, func(m *member) { list = append(list, p.list[m.n]) })
+	return p.settle(list)
+}
+
+func (p *manyPings) settle(list []*series) []count {
+	marks := make([]int, len(list))
+	out := make([]count, len(list))
 	p.mu.Lock()
-	for i, s := range p.list {
+	for i, s := range list {
 		marks[i] = s.sent
 	}
 	p.mu.Unlock()
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		open := false
-		for i, s := range p.list {
+		for i, s := range list {
 			out[i] = count{marks[i], s.lost}
 			for seq := range s.waiting {
 				if int16(uint16(marks[i])-seq) >= 0 { // sequence numbers wrap
@@ -160,6 +169,18 @@ func (p *manyPings) settled() []count {
 		p.mu.Unlock()
 		if !open {
 			return out
+		}
+	}
+}
+
+// answersWithin waits for an answer to a request that was sent to the n-th address after a time.
+func (p *manyPings) answersWithin(n int, at time.Time, within time.Duration) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		p.mu.Lock()
+		answered := p.list[n].last.After(at)
+		p.mu.Unlock()
+		if answered || time.Now().After(deadline) {
+			return answered
 		}
 	}
 }
