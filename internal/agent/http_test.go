@@ -221,6 +221,16 @@ func TestReconnects(t *testing.T) {
 	w.until("the server was told of quiet again", told)
 }
 
+// A server whose database came back from a crash is told everything again, though it was there all the time.
+func TestTellsAgainWhatWasLost(t *testing.T) {
+	w := newWorld(t)
+	w.board.put(spec("a", "c1"))
+	w.start()
+	w.until("the report", func() bool { return len(w.board.of("a")) > 0 })
+	w.board.lose()
+	w.until("the report again", func() bool { return len(w.board.of("a")) > 0 })
+}
+
 // While the server is away, the newest state of each connection is kept, and no more.
 func TestKeepsReportsWhileTheServerIsAway(t *testing.T) {
 	w := newWorld(t)

@@ -170,13 +170,16 @@ type board struct {
 	rev      int64
 	specs    map[string]vpn.Spec
 	changed  chan struct{}
+	lost     chan struct{}
 	reports  []vpn.Report
 	events   []vpn.Seen
 	attached int
 	counted  []vpn.Statistics
 }
 
-func newBoard() *board { return &board{specs: map[string]vpn.Spec{}, changed: make(chan struct{})} }
+func newBoard() *board {
+	return &board{specs: map[string]vpn.Spec{}, changed: make(chan struct{}), lost: make(chan struct{})}
+}
 
 // put writes a Spec under the next revision, which it returns.
 func (b *board) put(s vpn.Spec) int64 {
@@ -218,6 +221,21 @@ func (b *board) Changed(rev int64) <-chan struct{} {
 		return done
 	}
 	return b.changed
+}
+
+func (b *board) Lost() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost
+}
+
+// lose forgets what it was told.
+func (b *board) lose() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reports = nil
+	close(b.lost)
+	b.lost = make(chan struct{})
 }
 
 func (b *board) Count(_ context.Context, list []vpn.Statistics) error {

@@ -22,6 +22,8 @@ type Gateways interface {
 	Specs(ctx context.Context, after int64) (specs []vpn.Spec, rev int64, err error)
 	// Changed returns a channel that is closed as soon as there may be something after rev.
 	Changed(rev int64) <-chan struct{}
+	// Lost returns a channel that is closed when reports may be lost that were taken before.
+	Lost() <-chan struct{}
 	Report(ctx context.Context, b vpn.Batch) error
 	// Count takes what the tunnels carry.
 	Count(ctx context.Context, list []vpn.Statistics) error
@@ -60,6 +62,7 @@ func (s *server) watch(c *call) error {
 	if err != nil {
 		return err
 	}
+	lost := s.Gateways.Lost()
 	specs, rev, err := s.Gateways.Specs(c, after)
 	if err != nil {
 		return fmt.Errorf("specs after %d: %w", after, err)
@@ -71,12 +74,15 @@ func (s *server) watch(c *call) error {
 	out.begin()
 	out.specs(specs)
 	out.line(line{Synced: &rev})
-	c.trace.err = s.follow(c, out, rev)
+	c.trace.err = s.follow(c, out, rev, lost)
 	return nil
 }
 
-// follow goes on until the agent has gone, or the domain fails.
-func (s *server) follow(c *call, out *stream, rev int64) error {
+// errLost ends a watch: an agent that begins another one tells everything that it knows.
+var errLost = errors.New("reports may be lost: the agent is to tell everything again")
+
+// follow goes on until the agent has gone, reports were lost, or the domain fails.
+func (s *server) follow(c *call, out *stream, rev int64, lost <-chan struct{}) error {
 	beat := time.NewTicker(s.Heartbeat)
 	defer beat.Stop()
 	changed := s.Gateways.Changed(rev)
@@ -84,6 +90,8 @@ func (s *server) follow(c *call, out *stream, rev int64) error {
 		select {
 		case <-c.Done():
 			return nil
+		case <-lost:
+			return errLost
 		case <-beat.C:
 			out.line(line{Rev: &rev})
 		case <-changed:

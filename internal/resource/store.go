@@ -48,6 +48,9 @@ type Store interface {
 	// Changed returns a channel that is closed as soon as a revision after rev may be visible, by whatever server it was
 	// written. It may close early, never late.
 	Changed(rev int64) <-chan struct{}
+	// Lost returns a channel that is closed when the database came back from a crash that this process has survived: what was
+	// observed before may be gone. Its revisions are not given again.
+	Lost() <-chan struct{}
 	Close() error
 }
 

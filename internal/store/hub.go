@@ -7,10 +7,26 @@ type hub struct {
 	mu     sync.Mutex
 	newest int64
 	wake   chan struct{}
+	lost   chan struct{}
 	closed bool
 }
 
-func newHub() *hub { return &hub{wake: make(chan struct{})} }
+func newHub() *hub { return &hub{wake: make(chan struct{}), lost: make(chan struct{})} }
+
+// loss returns a channel that is closed when observations may have been lost.
+func (h *hub) loss() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lost
+}
+
+// lose says that observations may have been lost.
+func (h *hub) lose() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.lost)
+	h.lost = make(chan struct{})
+}
 
 // changed returns a channel that is closed once a revision after rev is known.
 func (h *hub) changed(rev int64) <-chan struct{} {

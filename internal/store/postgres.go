@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,9 @@ const migrationLock = 0x63756c76657274 // "culvert"
 // postgres is the engine on a PostgreSQL database.
 type postgres struct {
 	pool    *pgxpool.Pool
-	channel string // of NOTIFY; one for each schema, since each has revisions of its own
+	channel string      // of NOTIFY; one for each schema, since each has revisions of its own
+	ready   atomic.Bool // the schema is there
+	known   string      // the incarnation that prepare, and later watch, found
 }
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
@@ -30,20 +33,28 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // rows are read in binary formats
 	}
-	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
-	if err != nil {
+	e := &postgres{}
+	config.AfterConnect = e.connected
+	if e.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), config); err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
-	e := &postgres{pool: pool}
 	if err := e.prepare(ctx); err != nil {
-		pool.Close()
+		e.pool.Close()
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
 	return e, nil
 }
 
+// connected makes sure that a new connection of the pool sees no revision for the second time.
+func (e *postgres) connected(ctx context.Context, c *pgx.Conn) (err error) {
+	if e.ready.Load() {
+		_, err = incarnation(ctx, c)
+	}
+	return err
+}
+
 // prepare checks the database and migrates it.
-func (e *postgres) prepare(ctx context.Context) error {
+func (e *postgres) prepare(ctx context.Context) (err error) {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -60,7 +71,12 @@ func (e *postgres) prepare(ctx context.Context) error {
 	}
 	e.channel = "culvert." + schema
 	e.channel = e.channel[:min(len(e.channel), 63)] // PostgreSQL's limit for a name
-	return e.migrate(ctx, conn)
+	if err := e.migrate(ctx, conn); err != nil {
+		return err
+	}
+	e.ready.Store(true)
+	e.known, err = incarnation(ctx, conn.Conn())
+	return err
 }
 
 func (e *postgres) migrate(ctx context.Context, conn *pgxpool.Conn) (err error) {
@@ -75,7 +91,11 @@ func (e *postgres) migrate(ctx context.Context, conn *pgxpool.Conn) (err error) 
 		return err
 	}
 	db := stdlib.OpenDB(*e.pool.Config().ConnConfig)
-	return errors.Join(migrate(ctx, goose.DialectPostgres, db), db.Close())
+	if err := errors.Join(migrate(ctx, goose.DialectPostgres, db), db.Close()); err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CREATE UNLOGGED TABLE IF NOT EXISTS incarnation (id text NOT NULL)")
+	return err
 }
 
 func (e *postgres) view(ctx context.Context, fn func(session) error) error {
@@ -162,7 +182,8 @@ func (e *postgres) watch(ctx context.Context, s *Store) {
 	}
 }
 
-// listen runs until its connection fails. What was missed before it began is read from the database.
+// listen runs until its connection fails. What was missed before it began is read from the database; whether observations may
+// be lost since the last time is said.
 func (e *postgres) listen(ctx context.Context, s *Store) (heard bool, err error) {
 	conn, err := pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig)
 	if err != nil {
@@ -171,6 +192,16 @@ func (e *postgres) listen(ctx context.Context, s *Store) (heard bool, err error)
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{e.channel}.Sanitize()); err != nil {
 		return false, err
+	}
+	id, err := incarnation(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	if id != e.known {
+		s.log.Warn("the database has crashed: gateways are asked again for what they saw")
+		e.known = id
+		e.pool.Reset() // its connections are dead
+		s.hub.lose()
 	}
 	for first := true; ; first = false {
 		var rev int64

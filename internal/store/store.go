@@ -143,6 +143,9 @@ func pause(ctx context.Context, n int) error {
 // Changed returns a channel that is closed as soon as a revision after rev may be visible, or the store is closed.
 func (s *Store) Changed(rev int64) <-chan struct{} { return s.hub.changed(rev) }
 
+// Lost returns a channel that is closed when the database may have lost what was observed.
+func (s *Store) Lost() <-chan struct{} { return s.hub.loss() }
+
 // refresh tells the hub the newest revision in the database.
 func (s *Store) refresh(ctx context.Context) error {
 	var rev int64

@@ -16,6 +16,7 @@ import (
 func (s *Service) Run(ctx context.Context) error {
 	p, w := pendings{since: map[string]pending{}}, hostWatch{}
 	s.hosts.heard(s.Resources.Now())
+	lost := s.Lost()
 	for ctx.Err() == nil {
 		changed := s.Changed(p.rev)
 		if err := s.watchHosts(ctx, &w); err != nil && ctx.Err() == nil {
@@ -26,6 +27,9 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+		case <-lost: // what was pending once may be so again
+			lost = s.Lost()
+			p, w = pendings{since: map[string]pending{}}, hostWatch{leased: w.leased}
 		case <-changed:
 			s.pause(ctx, 100*time.Millisecond) // a burst of changes is looked at once
 		case <-time.After(time.Second):

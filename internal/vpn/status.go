@@ -219,5 +219,8 @@ func noGateway(now string) *Reason {
 		"set external_gateway_info of the router")
 }
 
+// Lost is closed when what gateways told may be lost: they are to tell everything again.
+func (s *Service) Lost() <-chan struct{} { return s.Resources.Store.Lost() }
+
 // Changed is closed when something after rev may be visible.
 func (s *Service) Changed(rev int64) <-chan struct{} { return s.Resources.Store.Changed(rev) }

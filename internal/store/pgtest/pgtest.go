@@ -30,6 +30,8 @@ const (
 // Cluster is a running server.
 type Cluster struct {
 	dir       string
+	bin       string              // folder of its programs
+	who       *syscall.Credential // it runs as this user; nil: as this process's
 	databases atomic.Int64
 	server    *exec.Cmd
 	done      chan struct{} // closed when the server has ended
@@ -91,31 +93,65 @@ func start() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, done: make(chan struct{})}
-	if err := c.run(bin, who); err != nil {
+	c := &Cluster{dir: dir, bin: bin, who: who}
+	if err := errors.Join(c.initialise(), c.run()); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
 
-// run makes the data folder, starts the server and waits until it answers.
-func (c *Cluster) run(bin string, who *syscall.Credential) error {
-	if who != nil {
-		if err := os.Chown(c.dir, int(who.Uid), int(who.Gid)); err != nil {
+// initialise makes the data folder.
+func (c *Cluster) initialise() error {
+	if c.who != nil {
+		if err := os.Chown(c.dir, int(c.who.Uid), int(c.who.Gid)); err != nil {
 			return err
 		}
 	}
-	data := filepath.Join(c.dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8",
+	initdb := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8",
 		"--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en")
-	initdb.Dir, initdb.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: who}
+	initdb.Dir, initdb.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: c.who}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", c.dir, "-c", "listen_addresses=",
+	return nil
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// Crash ends the server as a crash does (SIGQUIT: everything that is in memory alone is lost) and starts it again.
+func (c *Cluster) Crash(t testing.TB) {
+	t.Helper()
+	if err := c.server.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatalf("crashing PostgreSQL: %v", err)
+	}
+	<-c.done
+	if err := c.run(); err != nil {
+		t.Fatalf("PostgreSQL after a crash: %v", err)
+	}
+}
+
+// Hoard lets the server keep in memory what nobody waits for, so that a Crash takes it back.
+func (c *Cluster) Hoard(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, c.url("postgres"))
+	if err != nil {
+		t.Fatalf("connecting to PostgreSQL: %v", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, sql := range []string{"ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET wal_writer_flush_after = '1GB'", "SELECT pg_reload_conf()"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// run starts the server and waits until it answers.
+func (c *Cluster) run() error {
+	server := exec.Command(filepath.Join(c.bin, "postgres"), "-D", c.data(), "-k", c.dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB")
 	// SIGQUIT is PostgreSQL's immediate shutdown: it takes its children along when the test's process dies.
-	server.Dir, server.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: who, Pdeathsig: syscall.SIGQUIT}
+	server.Dir, server.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: c.who, Pdeathsig: syscall.SIGQUIT}
 	log, err := os.Create(filepath.Join(c.dir, "log"))
 	if err != nil {
 		return err
@@ -130,7 +166,8 @@ func (c *Cluster) run(bin string, who *syscall.Credential) error {
 
 // launch starts the server from a thread that lives as long as it does: the kernel sends Pdeathsig when the thread ends.
 func (c *Cluster) launch(server *exec.Cmd) error {
-	started := make(chan error)
+	started, done := make(chan error), make(chan struct{})
+	c.done = done
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -141,7 +178,7 @@ func (c *Cluster) launch(server *exec.Cmd) error {
 		started <- err
 		if err == nil {
 			_ = server.Wait() // how it ended does not matter
-			close(c.done)
+			close(done)
 		}
 	}()
 	return <-started
