@@ -23,6 +23,7 @@ type connection struct {
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
 	adopted     bool                 // it may have been before this process
+	met         bool                 // this process has seen that it is in charon
 	told        told                 // what its timeline has
 	said        map[string]time.Time // the reasons that its timeline has, since it was up or changed
 	quiet       time.Time            // until then its being set up is no news; zero: no longer

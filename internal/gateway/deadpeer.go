@@ -19,6 +19,8 @@ import (
 //     guard's counters of what it held back take their place, on both data planes.
 //   - clear: it is not initiated again; the peer may come. So it is until the connection is changed.
 //   - disabled: there is no dead peer detection. A rekeying that the peer does not answer ends the SA all the same.
+//
+// A held or cleared connection stays so in the next process (parked.go); a new charon begins anew.
 const (
 	actionClear    = "clear"
 	actionHold     = "hold"

@@ -21,6 +21,8 @@ type loaded struct {
 	Peers map[string]peerName `json:"peers,omitempty"`
 	// Proven says under which agreement (see childName) a connection's CHILD_SA was last rekeyed, by connection.
 	Proven map[string]string `json:"proven,omitempty"`
+	// Parked are the connections that are not to be initiated again.
+	Parked map[string]parking `json:"parked,omitempty"`
 }
 
 // peerName is a peer_address and the literal that stands for it; a zero Addr where that is not known.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"culvert/internal/vici"
@@ -134,29 +133,7 @@ func (r *router) rekeyed(sa *vici.Message) {
 	r.publish(false)
 	if news && !r.closing {
 		r.g.running.Add(1)
-		go r.noteProven()
-	}
-}
-
-// noteProven writes down what is proven.
-func (r *router) noteProven() {
-	defer r.g.running.Done()
-	r.op.Lock()
-	defer r.op.Unlock()
-	r.mu.Lock()
-	s, now := r.session, map[string]string{}
-	for id, c := range r.conns {
-		if c.proven != "" {
-			now[id] = c.proven
-		}
-	}
-	r.mu.Unlock()
-	if s == nil || maps.Equal(now, s.loaded.Proven) {
-		return
-	}
-	s.loaded.Proven = now
-	if err := s.loaded.write(); err != nil {
-		r.g.log.Warn("note that a connection was rekeyed", "router", r.id, "err", err)
+		go r.noteMemory()
 	}
 }
 

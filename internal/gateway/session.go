@@ -26,6 +26,7 @@ type session struct {
 	seen    bool                 // what SAs there are; nothing is initiated before. The router's mu guards it
 	has     available            // algorithms of this charon
 	checks  map[string]time.Time // connections whose PFS group is to be tried, and when
+	parked  map[string]parking   // as they were last noted. The router's mu guards it
 	ended   chan struct{}
 }
 
@@ -238,6 +239,7 @@ func (s *session) run() {
 				next = again
 			}
 		}
+		s.keepParked()
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}

@@ -31,7 +31,7 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 		}
 	}
 	for _, id := range todo.same {
-		r.loadedOne(id, false)
+		r.loadedOne(id, false, s.loaded.Parked)
 	}
 	r.recall(s.loaded)
 	if fresh || todo.touched() {
@@ -177,7 +177,7 @@ func (r *router) loadOne(ctx context.Context, s *session, c loading) error {
 		return err
 	}
 	s.loaded.Conns[c.cfg.id] = c.want
-	r.loadedOne(c.cfg.id, true)
+	r.loadedOne(c.cfg.id, true, nil)
 	r.poke()
 	return nil
 }
@@ -209,13 +209,16 @@ func (r *router) refused(id string, err error) {
 	}
 }
 
-func (r *router) loadedOne(id string, changed bool) {
+// loadedOne takes in that charon has a connection as it is to be; parked are those that an earlier process noted.
+func (r *router) loadedOne(id string, changed bool, parked map[string]parking) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.conns[id]
 	if c == nil {
 		return
 	}
+	first := !c.met
+	c.met = true
 	if died := c.reason != nil && c.reason.Code == charonDied().Code; (!c.loaded || changed) && c.state != vpn.StateUp && !died {
 		c.waiting(r.g.now())
 	}
@@ -226,6 +229,9 @@ func (r *router) loadedOne(id string, changed bool) {
 			c.clearWarning("pfs_mismatch") // until the new configuration has been tried
 		}
 		c.try.reset()
+	}
+	if first {
+		c.parkAgain(parked)
 	}
 	c.settle()
 }

@@ -3,6 +3,9 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +60,7 @@ func dpdAttributes(t *testing.T, table *attributes) {
 		d.Await(w.Path(), "ipsec_site_connection", 25*time.Second, "DOWN", "liveness_lost", "peer_not_listening", "peer_unreachable")
 		w.down = time.Since(killed)
 	}
+	dpdRestarted(t, d, hold, clear)
 	dpdTimes(t, table, d, hold, clear, restart, byPeer, long, other, disabled, v1)
 	dpdActions(t, table, d, hold, clear, restart, byPeer, other)
 }
@@ -84,6 +88,25 @@ func dpdPace(t *testing.T, table *attributes, from netip.Addr, every1, every3, n
 			seen = fmt.Sprintf("%d to %d", w.least, w.most)
 		}
 		table.saw("dpd", w.value, "INFORMATIONAL requests in 7 s without traffic: %s", seen)
+	}
+}
+
+// dpdRestarted kills the gateway and starts it again: what is parked stays so, for the same reason. Whether anything is sent
+// then, dpdActions sees.
+func dpdRestarted(t *testing.T, d *dual, parked ...*watched) {
+	t.Helper()
+	sitetest.Poll(t, 5*time.Second, "noted that they are parked", func() bool {
+		text, err := os.ReadFile(d.RouterFile("loaded.json"))
+		return err == nil && strings.Contains(string(text), `"action":"hold"`) && strings.Contains(string(text), `"action":"clear"`)
+	})
+	codes := map[*watched]string{}
+	for _, w := range parked {
+		_, codes[w] = d.status(w.Tunnel)
+	}
+	d.Restart(syscall.SIGKILL)
+	d.AwaitOutput("synced with the server", 10*time.Second)
+	for _, w := range parked {
+		d.Await(w.Path(), "ipsec_site_connection", 5*time.Second, "DOWN", codes[w])
 	}
 }
 
@@ -153,6 +176,7 @@ func dpdActions(t *testing.T, table *attributes, d *dual, hold, clear, restart, 
 	d.passes(clear.Remote)
 	table.saw("dpd", "action hold", "no IKE_SA_INIT after the loss until a packet for the peer's network comes by, then ACTIVE when the peer is back")
 	table.saw("dpd", "action clear", "no IKE_SA_INIT after the loss, not with traffic nor with the peer back; ACTIVE when the peer initiates")
+	table.saw("dpd", "action hold or clear, and the gateway killed and started", "as without that")
 	table.saw("dpd", "action restart", "IKE_SA_INIT after the loss, ACTIVE when the peer is back")
 	table.saw("dpd", "action restart-by-peer", "with it the service's other connection to this peer goes DOWN, whose own timeout is 100 s; both ACTIVE when the peer is back")
 }
