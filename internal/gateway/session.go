@@ -139,10 +139,13 @@ func (s *session) unload(ctx context.Context, id string) error {
 	return nil
 }
 
+// endWithin is how long charon may take to end SAs by force.
+const endWithin = 3 * time.Second
+
 // terminate ends all IKE_SAs of a connection, and its CHILD_SAs in those of siblings, or of these only what outdated
 // answers: DELETE is sent, its answer not waited for. It returns when they are gone.
 func (s *session) terminate(ctx context.Context, id string, outdated func(child string) bool) error {
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(endWithin); ; time.Sleep(time.Millisecond) {
 		sas, err := s.sas(ctx, "")
 		if err != nil {
 			return err
@@ -154,6 +157,9 @@ func (s *session) terminate(ctx context.Context, id string, outdated func(child 
 		if len(requests) == 0 {
 			return nil
 		}
+		if time.Now().After(deadline) { // and not before the last look: on a busy machine one round may take a second
+			return fmt.Errorf("the SAs of connection %s do not end", id)
+		}
 		for _, request := range requests {
 			request.Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
 			if err := s.callLoosely(ctx, "terminate", request); err != nil {
@@ -161,7 +167,6 @@ func (s *session) terminate(ctx context.Context, id string, outdated func(child 
 			}
 		}
 	}
-	return fmt.Errorf("the SAs of connection %s do not end", id)
 }
 
 // terminations answers the terminate requests for a connection.
