@@ -24,11 +24,12 @@ type Gateway interface {
 	// Reports are read until the channel is closed or Run ends. Every Spec that was made true is to be reported, also one
 	// that changed nothing: the server waits for its revision. A Set that fails is reported by the Agent.
 	Reports() <-chan vpn.Report
-	// Events are the oldest of what the gateway saw happen and was not told to forget yet, at most so many. What is noted
-	// before a report is given out is among them when it is. Noted has an element when there may be some.
-	Events(most int) (events []vpn.Seen, upTo int64)
+	// Events are the oldest of what the gateway saw happen after the one with a number, 0 for all, and was not told to forget
+	// yet, at most so many; upTo is the number of the last. What is noted before a report is given out is among them when it
+	// is. Noted has an element when there may be some.
+	Events(after int64, most int) (events []vpn.Seen, upTo int64)
 	Noted() <-chan struct{}
-	// Forget says that the server has the events up to this one.
+	// Forget says that the server has the events up to this one on its disk.
 	Forget(upTo int64)
 	// Statistics are what the tunnels carry, the newest of every connection.
 	Statistics() []vpn.Statistics
@@ -47,7 +48,7 @@ type Line struct {
 type Server interface {
 	// Watch calls each for every line, in their order, until an error of its own or of each, which it returns.
 	Watch(ctx context.Context, after int64, each func(Line) error) error
-	// Report returns when the server has stored the batch. ErrRejected says that it never will.
+	// Report returns when the server has stored the batch, a durable one on its disk. ErrRejected says that it never will.
 	Report(ctx context.Context, b vpn.Batch) error
 	// Count tells what tunnels carry; the newest of a connection replaces what was told before.
 	Count(ctx context.Context, list []vpn.Statistics) error
@@ -76,6 +77,7 @@ type Pace struct{ Min, Max time.Duration }
 type Agent struct {
 	Config
 	reports outbox
+	told    told
 
 	mu      sync.Mutex
 	workers map[string]*worker // routers with work to do or in progress
@@ -96,7 +98,7 @@ func New(c Config) (*Agent, error) {
 	if c.Pulse <= 0 {
 		c.Pulse = defaultPulse
 	}
-	return &Agent{Config: c, workers: map[string]*worker{}, reports: newOutbox()}, nil
+	return &Agent{Config: c, workers: map[string]*worker{}, reports: newOutbox(), told: newTold()}, nil
 }
 
 // Run works until ctx ends, and returns when everything that it began has ended. It takes no tunnel down, and returns nil.
@@ -104,6 +106,7 @@ func New(c Config) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	a.running.Go(func() { a.collect(ctx) })
 	a.running.Go(func() { a.send(ctx) })
+	a.running.Go(func() { a.settle(ctx) })
 	a.running.Go(func() { a.count(ctx) })
 	a.follow(ctx)
 	a.running.Wait()

@@ -1,11 +1,10 @@
 package agent_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"culvert/internal/vpn"
 )
 
 func (b *board) eventIDs() (out []string) {
@@ -35,11 +34,37 @@ func TestTellsEvents(t *testing.T) {
 	if d := cmp.Diff([]string{"1", "2", "3", "4", "5"}, w.board.eventIDs()); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
-	w.machine.do(func() {
-		if len(w.machine.seen) > 0 {
-			t.Errorf("the gateway still keeps %v", w.machine.seen)
-		}
-	})
+	w.until("the gateway forgets all of them", func() bool { return w.machine.keeps() == 0 })
+}
+
+// keeps is how many events the gateway was not told to forget.
+func (m *machine) keeps() (n int) {
+	m.do(func() { n = len(m.seen) })
+	return n
+}
+
+// What the server has taken is kept until it is on its disk, and not told again and again.
+func TestForgetsWhatIsOnTheDisk(t *testing.T) {
+	w := newWorld(t)
+	w.board.diskFull = true
+	w.start()
+	w.machine.happen("1", "2")
+	w.until("the server has the events", func() bool { return len(w.board.eventIDs()) == 2 })
+	settled := func() (n int) {
+		w.board.mu.Lock()
+		defer w.board.mu.Unlock()
+		return w.board.settled
+	}
+	w.until("it cannot keep them", func() bool { return settled() > 2 })
+	if n := w.machine.keeps(); n != 2 {
+		t.Errorf("the gateway keeps %d events", n)
+	}
+	w.machine.happen("3")
+	w.until("the server has one more", func() bool { return len(w.board.eventIDs()) == 3 })
+	w.board.mu.Lock()
+	w.board.diskFull = false
+	w.board.mu.Unlock()
+	w.until("the gateway forgets all of them", func() bool { return w.machine.keeps() == 0 })
 }
 
 // A report takes along what was noted before it.
@@ -58,7 +83,10 @@ func TestEventsGoWithReports(t *testing.T) {
 // More than one call holds.
 func TestManyEvents(t *testing.T) {
 	w := newWorld(t)
-	w.machine.do(func() { w.machine.seen = make([]vpn.Seen, 2500) })
+	for i := range 2500 {
+		w.machine.happen(strconv.Itoa(i))
+	}
 	w.start()
 	w.until("all of them", func() bool { return len(w.board.eventIDs()) == 2500 })
+	w.until("the gateway forgets all of them", func() bool { return w.machine.keeps() == 0 })
 }

@@ -123,11 +123,12 @@ func (m *machine) happen(ids ...string) {
 	}
 }
 
-func (m *machine) Events(most int) ([]vpn.Seen, int64) {
+func (m *machine) Events(after int64, most int) ([]vpn.Seen, int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := min(most, len(m.seen))
-	return slices.Clone(m.seen[:n]), m.told + int64(n)
+	from := min(max(0, after-m.told), int64(len(m.seen)))
+	to := min(from+int64(most), int64(len(m.seen)))
+	return slices.Clone(m.seen[from:to]), m.told + to
 }
 
 func (m *machine) Noted() <-chan struct{} { return m.noted }
@@ -173,6 +174,8 @@ type board struct {
 	lost     chan struct{}
 	reports  []vpn.Report
 	events   []vpn.Seen
+	settled  int  // durable batches that were asked for
+	diskFull bool // they fail
 	attached int
 	counted  []vpn.Statistics
 }
@@ -248,8 +251,17 @@ func (b *board) Count(_ context.Context, list []vpn.Statistics) error {
 func (b *board) Report(_ context.Context, batch vpn.Batch) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if batch.Durable {
+		if b.settled++; b.diskFull {
+			return errors.New("the disk is full")
+		}
+	}
 	b.reports = append(b.reports, batch.Reports...)
-	b.events = append(b.events, batch.Events...)
+	for _, e := range batch.Events {
+		if !slices.ContainsFunc(b.events, func(known vpn.Seen) bool { return known.ID == e.ID }) {
+			b.events = append(b.events, e)
+		}
+	}
 	return nil
 }
 

@@ -182,7 +182,7 @@ func (a *Agent) pack(ctx context.Context, more bool) (p parcel, ok bool) {
 	var due <-chan time.Time
 	for ctx.Err() == nil {
 		if p.Reports, p.reports = a.reports.batch(); len(p.Reports) > 0 || more {
-			p.Events, p.events = a.Gateway.Events(maxEvents)
+			p.Events, p.events = a.Gateway.Events(a.told.upTo.Load(), maxEvents)
 		}
 		if len(p.Reports)+len(p.Events) > 0 {
 			return p, true
@@ -202,15 +202,13 @@ func (a *Agent) pack(ctx context.Context, more bool) (p parcel, ok bool) {
 	return p, false
 }
 
-// done forgets what the server has, or never will have.
+// done notes what the server has, or never will have.
 func (a *Agent) done(p parcel) {
 	a.reports.done(p.reports)
-	if len(p.Events) > 0 {
-		a.Gateway.Forget(p.events)
-	}
+	a.told.reach(p.events, len(p.Events))
 }
 
-// send empties the queues whenever there is something in them.
+// send tells the server whenever there is something to tell. Of many events at once settle tells the rest.
 func (a *Agent) send(ctx context.Context) {
 	wait := backoff{Pace: a.Reconnect}
 	last := "" // failure, since the last success
@@ -225,7 +223,7 @@ func (a *Agent) send(ctx context.Context) {
 			a.done(p)
 			wait.reset()
 		}
-		more = err != nil || len(p.Events) == maxEvents
+		more = err != nil
 		if err == nil {
 			last = ""
 		}

@@ -162,7 +162,7 @@ func (s *stream) flush() bool {
 	return !s.gone
 }
 
-// reports takes what a gateway saw. 204 means that it is stored.
+// reports takes what a gateway saw. 204 means that it is stored; of a durable batch, that it is on the disk.
 func (s *server) reports(c *call) error {
 	raw, err := c.body(maxReports)
 	if err != nil {

@@ -94,6 +94,7 @@ func (s *Service) View(ctx context.Context, fn func(*Op) error) error {
 type readOnly struct{ resource.Reader }
 
 func (readOnly) Next() int64                                  { return 0 }
+func (readOnly) Settle()                                      {}
 func (readOnly) Insert(context.Context, resource.Row) error   { return errors.ErrUnsupported }
 func (readOnly) Update(context.Context, resource.Row) error   { return errors.ErrUnsupported }
 func (readOnly) Delete(context.Context, string, string) error { return errors.ErrUnsupported }

@@ -99,8 +99,7 @@ func writeLine(to *bytes.Buffer, e vpn.Seen) {
 
 // append writes lines behind the others. A full disk costs what would be told after a restart, and nothing else.
 func (j *journal) append(lines []byte, n int) {
-	if j.file == nil || j.lines+n > maxLines {
-		j.rewrite()
+	if (j.file == nil || j.lines+n > maxLines) && j.rewrite() || j.file == nil {
 		return
 	}
 	if _, err := j.file.Write(lines); err != nil {
@@ -109,28 +108,41 @@ func (j *journal) append(lines []byte, n int) {
 	j.lines += n
 }
 
-// rewrite makes the file hold the queue.
-func (j *journal) rewrite() {
-	if j.file == nil {
-		file, err := os.OpenFile(j.path, os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			j.log.Warn("events are not kept over a restart", "error", err)
-			return
-		}
-		j.file = file
-	}
+// rewrite puts a file that holds the queue in the place of the last one. Until it is whole the last one stays.
+func (j *journal) rewrite() bool {
 	var text bytes.Buffer
 	for _, e := range j.queue {
 		writeLine(&text, e)
 	}
-	_, err := j.file.Seek(0, 0)
-	if err = errors.Join(err, j.file.Truncate(0)); err == nil {
-		_, err = j.file.Write(text.Bytes())
+	j.lines = len(j.queue) // also after a failure: every further event would meet it
+	file, err := replace(j.path, text.Bytes())
+	if err != nil {
+		j.log.Warn("events are not kept over a restart, or would be told again", "error", err)
+		return false
+	}
+	if j.file != nil {
+		_ = j.file.Close() // it has no name any more
+	}
+	j.file = file
+	return true
+}
+
+// replace makes a file with this content, on the disk, take the name of another one, and answers it open for more.
+func replace(path string, content []byte) (*os.File, error) {
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = file.Write(content); err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
-		j.log.Warn("events would be told again after a restart", "error", err)
+		return nil, errors.Join(err, file.Close(), os.Remove(path+".new"))
 	}
-	j.lines = len(j.queue)
+	return file, nil
 }
 
 func (j *journal) wake() {
@@ -140,11 +152,12 @@ func (j *journal) wake() {
 	}
 }
 
-func (j *journal) oldest(most int) (events []vpn.Seen, upTo int64) {
+func (j *journal) oldest(after int64, most int) (events []vpn.Seen, upTo int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	n := min(most, len(j.queue))
-	return append(events, j.queue[:n]...), j.first + int64(n)
+	from := int(min(max(0, after-j.first), int64(len(j.queue))))
+	to := min(from+most, len(j.queue))
+	return append(events, j.queue[from:to]...), j.first + int64(to)
 }
 
 func (j *journal) forget(upTo int64) {
@@ -158,9 +171,14 @@ func (j *journal) forget(upTo int64) {
 		j.queue = append([]vpn.Seen(nil), j.queue[n:]...)
 		j.first += n
 	}
-	if len(j.queue) == 0 && j.lines > 0 {
-		j.rewrite()
+	if len(j.queue) > 0 || j.lines == 0 || j.file == nil {
+		return
 	}
+	if err := j.file.Truncate(0); err != nil {
+		j.log.Warn("events would be told again after a restart", "error", err)
+		return
+	}
+	j.lines = 0
 }
 
 // clear drops everything: nobody will want it.
@@ -180,8 +198,10 @@ func (j *journal) remove() (err error) {
 		err = j.file.Close()
 	}
 	j.file, j.lines = nil, 0
-	if e := os.Remove(j.path); !errors.Is(e, os.ErrNotExist) {
-		err = errors.Join(err, e)
+	for _, path := range []string{j.path, j.path + ".new"} {
+		if e := os.Remove(path); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }
@@ -196,11 +216,14 @@ func (j *journal) close() error {
 	return j.file.Close()
 }
 
-// Events are the oldest of what happened and is not forgotten yet, at most so many, and the number to Forget them by.
-func (g *Gateway) Events(most int) ([]vpn.Seen, int64) { return g.journal.oldest(most) }
+// Events are the oldest of what happened after the one with this number and is not forgotten yet, at most so many, and the
+// number of the last.
+func (g *Gateway) Events(after int64, most int) ([]vpn.Seen, int64) {
+	return g.journal.oldest(after, most)
+}
 
 // Noted has an element when there may be events.
 func (g *Gateway) Noted() <-chan struct{} { return g.journal.noted }
 
-// Forget drops the events that the server has.
+// Forget drops the events that the server has on its disk.
 func (g *Gateway) Forget(upTo int64) { g.journal.forget(upTo) }

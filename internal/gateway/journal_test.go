@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func TestJournal(t *testing.T) {
 	for _, text := range []string{"a", "b", "c"} {
 		j.note(now, happened(text))
 	}
-	got, upTo := j.oldest(2)
+	got, upTo := j.oldest(0, 2)
 	if d := cmp.Diff([]string{"a", "b"}, summaries(got)); d != "" {
 		t.Fatal(d)
 	}
@@ -69,7 +70,7 @@ func TestJournal(t *testing.T) {
 	default:
 		t.Error("nobody is told of the events that were left")
 	}
-	again, upTo := next.oldest(9) // what was forgotten may come again, under its id
+	again, upTo := next.oldest(0, 9) // what was forgotten may come again, under its id
 	if d := cmp.Diff([]string{"a", "b", "c", "d"}, summaries(again)); d != "" || again[0].ID != got[0].ID {
 		t.Fatal(d)
 	}
@@ -81,13 +82,45 @@ func TestJournal(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 1 {
 		t.Errorf("the file with one event more: %q %v", text, err)
 	}
-	_, upTo = next.oldest(9)
+	_, upTo = next.oldest(0, 9)
 	next.forget(upTo)
 	if err := next.close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a journal that has told everything leaves a file")
+	}
+}
+
+// A file that cannot be replaced, as on a full disk, stays as it is, and is written on.
+func TestJournalKeepsItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	j := openTestJournal(t, path)
+	j.note(time.Now(), happened("a"))
+	if err := os.Mkdir(path+".new", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j.lines = maxLines // the next one makes it too long
+	j.note(time.Now(), happened("b"))
+	got, _ := openTestJournal(t, path).oldest(0, 9)
+	if d := cmp.Diff([]string{"a", "b"}, summaries(got)); d != "" {
+		t.Error(d)
+	}
+	// Nor is it touched while another one is written in its place: a kill in between leaves one of them.
+	if err := os.Remove(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	openTestJournal(t, path)
+	if text, err := io.ReadAll(old); err != nil || strings.Count(string(text), "\n") != 2 {
+		t.Errorf("the file that was replaced: %q, %v", text, err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("files beside it: %v, %v", entries, err)
 	}
 }
 
@@ -98,7 +131,7 @@ func TestJournalIsBounded(t *testing.T) {
 	for range maxLines + 5 {
 		j.note(time.Now(), happened("x"))
 	}
-	got, upTo := j.oldest(maxLines)
+	got, upTo := j.oldest(0, maxLines)
 	if len(got) != maxJournal || upTo != maxLines+5 || j.lines > maxLines {
 		t.Errorf("%d events up to %d, %d lines", len(got), upTo, j.lines)
 	}
@@ -106,7 +139,7 @@ func TestJournalIsBounded(t *testing.T) {
 		j.note(time.Now(), happened("later"))
 	}
 	j.forget(upTo) // of a call that began before
-	if left, _ := j.oldest(99); len(left) != 10 || left[0].Summary != "later" {
+	if left, _ := j.oldest(0, 99); len(left) != 10 || left[0].Summary != "later" {
 		t.Errorf("left: %q", summaries(left))
 	}
 	if err := j.close(); err != nil {

@@ -13,7 +13,8 @@ const (
 	logMost  = 4 << 20 // bytes of a charon.log; what was before its last half goes
 )
 
-// keepLogsShort bounds every charon.log until the gateway closes: charon appends for months.
+// keepLogsShort bounds every charon.log until the gateway closes: charon appends for months. While a session reads it, logTail
+// does so at once.
 func (g *Gateway) keepLogsShort() {
 	defer g.running.Done()
 	tick := time.NewTicker(logEvery)

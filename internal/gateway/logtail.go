@@ -30,7 +30,7 @@ const logPause = 30 * time.Millisecond
 
 // openLogTail begins at the end of the file, which is made where charon has not yet.
 func openLogTail(path string) (*logTail, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("charon's log: %w", err)
 	}
@@ -44,7 +44,8 @@ func openLogTail(path string) (*logTail, error) {
 	return t, nil
 }
 
-// follow signals changed after the file has grown, until close.
+// follow signals changed after the file has grown, until close. Of a flood that nobody reads fast enough the oldest goes unread:
+// the file lies in memory.
 func (t *logTail) follow(path string) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -61,6 +62,9 @@ func (t *logTail) follow(path string) error {
 				return
 			}
 			time.Sleep(logPause)
+			if info, err := os.Stat(path); err == nil && info.Size() > 2*logMost {
+				_ = shorten(path, logMost) // keepLogsShort meets the same error, and says so
+			}
 			select {
 			case t.changed <- struct{}{}:
 			default:
@@ -72,8 +76,32 @@ func (t *logTail) follow(path string) error {
 
 func (t *logTail) close() error { return errors.Join(t.watch.Close(), t.file.Close()) }
 
-// read answers the lines that have come, in the form of VICI's log events.
+// read answers the lines that have come, in the form of VICI's log events. A file that has outgrown logMost is emptied as
+// shorten does, but for lines that were not read.
 func (t *logTail) read(now time.Time) ([]vici.Event, error) {
+	out, err := t.lines(now)
+	if err != nil || t.at <= logMost {
+		return out, err
+	}
+	old, err := io.ReadAll(io.NewSectionReader(t.file, t.at-logMost/2, logMost/2))
+	if err == nil {
+		err = writeFile(t.file.Name()+".old", old)
+	}
+	if err != nil {
+		return out, fmt.Errorf("charon's log: %w", err)
+	}
+	more, err := t.lines(now) // what has come meanwhile
+	if err == nil {
+		err = t.file.Truncate(0)
+	}
+	if t.at = 0; err != nil {
+		err = fmt.Errorf("charon's log: %w", err)
+	}
+	return append(out, more...), err
+}
+
+// lines reads what is behind the last line that was read.
+func (t *logTail) lines(now time.Time) ([]vici.Event, error) {
 	if info, err := t.file.Stat(); err == nil && info.Size() < t.at { // it was shortened
 		t.at, t.rest = 0, nil
 	}

@@ -68,3 +68,63 @@ func TestLogTail(t *testing.T) {
 		}
 	}
 }
+
+// TestLogTailIsBounded: a log that grows without an end is shortened as it grows, and loses no line to who reads along; nobody who
+// reads too slowly lets it fill the memory that it lies in.
+func TestLogTailIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "charon.log")
+	tail, err := openLogTail(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.close()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const burst, lines = 1000, 120_000 // 100 bytes each: three times what is kept
+	next := 0
+	for n := 0; n < lines; n += burst {
+		var text strings.Builder
+		for i := range burst {
+			fmt.Fprintf(&text, "2026-11-23T07:57:41 07[IKE] <%d> %s\n", n+i+1, strings.Repeat("x", 60))
+		}
+		if _, err := f.WriteString(text.String()); err != nil {
+			t.Fatal(err)
+		}
+		events, err := tail.read(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if next++; e.Message.Get("ikesa-uniqueid") != fmt.Sprint(next) {
+				t.Fatalf("line %d came as %s", next, e.Message.Get("ikesa-uniqueid"))
+			}
+		}
+		if size := fileSize(t, path); size > logMost {
+			t.Fatalf("%d bytes are kept", size)
+		}
+	}
+	if kept := fileSize(t, path+".old"); next != lines || kept != logMost/2 {
+		t.Errorf("%d lines were read, %d bytes are kept of before", next, kept)
+	}
+
+	if _, err := f.WriteString(strings.Repeat("y", 2*logMost+1)); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); fileSize(t, path) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes that nobody reads are kept", fileSize(t, path))
+		}
+	}
+}
+
+func fileSize(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}

@@ -76,6 +76,8 @@ type Tx interface {
 	Reader
 	// Next is the revision that this transaction will have.
 	Next() int64
+	// Settle makes a Change commit even if it writes nothing: what was observed before is on the disk then as well.
+	Settle()
 	// Insert returns ErrDuplicate or ErrNoRef. Rev is set by the store.
 	Insert(ctx context.Context, r Row) error
 	// Update replaces the row with this kind and id, ErrNotFound if there is none. CreatedAt stays.

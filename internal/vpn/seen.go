@@ -14,6 +14,8 @@ import (
 type Batch struct {
 	Reports []Report `json:"reports,omitempty"`
 	Events  []Seen   `json:"events,omitempty"`
+	// Durable asks for an answer that waits until all of this is on the disk: an agent may forget it then.
+	Durable bool `json:"durable,omitempty"`
 }
 
 // Seen is an event of a gateway. Its ID makes it known when it is told again.

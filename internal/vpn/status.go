@@ -26,7 +26,14 @@ const (
 // the row's intent says nothing of it.
 func (s *Service) Report(ctx context.Context, b Batch) error {
 	s.hosts.heard(s.Resources.Now())
-	return s.changeStatus(ctx, func(op *crud.Op, seen *transitions) error {
+	run := s.Resources.Observe
+	if b.Durable {
+		run = s.Resources.Change
+	}
+	return s.changeStatusBy(ctx, run, func(op *crud.Op, seen *transitions) error {
+		if b.Durable {
+			op.Tx.Settle()
+		}
 		if err := s.noteSeen(op, b.Events); err != nil {
 			return err
 		}

@@ -18,10 +18,15 @@ type transitions []transition
 
 // changeStatus runs fn as one change of the system's own, and tells the log of the transitions that it notes once they are
 // stored. fn may run more than once. What a power cut takes back of it is said again: a gateway that finds the server
-// again reports everything. Events of the last seconds before a power cut may be missing from a timeline.
+// again reports everything, and tells events a second time, Durable.
 func (s *Service) changeStatus(ctx context.Context, fn func(*crud.Op, *transitions) error) error {
+	return s.changeStatusBy(ctx, s.Resources.Observe, fn)
+}
+
+// changeStatusBy is changeStatus by Observe or Change.
+func (s *Service) changeStatusBy(ctx context.Context, run func(context.Context, func(*crud.Op) error) (int64, error), fn func(*crud.Op, *transitions) error) error {
 	var seen transitions
-	_, err := s.Resources.Observe(ctx, func(op *crud.Op) error {
+	_, err := run(ctx, func(op *crud.Op) error {
 		seen = nil
 		if err := fn(op, &seen); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/internal/resource"
 	"culvert/internal/server"
 	"culvert/internal/store/pgtest"
 	"culvert/internal/vpn"
@@ -38,6 +39,15 @@ func TestDatabaseCrash(t *testing.T) {
 	}
 	report(t, srv, up)
 	h.await("ACTIVE", "")
+	h.timeline("create", "reason gateway_silent", "up")
+
+	// What was told once more, to be on the disk, is there after the next crash, with everything before it.
+	ike := vpn.Seen{Event: vpn.Event{ID: "1", ConnectionID: conn, Type: vpn.EventIKEUp, CreatedAt: resource.FormatTime(srv.Clock.Now())}}
+	tell(t, srv, vpn.Batch{Events: []vpn.Seen{ike}})
+	tell(t, srv, vpn.Batch{Events: []vpn.Seen{ike}, Durable: true})
+	cluster.Crash(t)
+	h.await("ACTIVE", "")
+	h.timeline("create", "reason gateway_silent", "up", "ike_up")
 }
 
 // ends waits for the server to end the watch.

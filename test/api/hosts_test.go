@@ -197,10 +197,15 @@ func (h *hostScene) gone() {
 
 func report(t testing.TB, srv *vpntest.Server, r vpn.Report) {
 	t.Helper()
+	tell(t, srv, vpn.Batch{Reports: []vpn.Report{r}})
+}
+
+func tell(t testing.TB, srv *vpntest.Server, b vpn.Batch) {
+	t.Helper()
 	agent := &client.Client{URL: srv.URL, HTTP: &http.Client{Transport: bearer(srv.AgentToken)}}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := agent.Call(ctx, "POST", "/agent/v1/reports", []vpn.Report{r}); err != nil {
+	if _, err := agent.Call(ctx, "POST", "/agent/v1/reports", b); err != nil {
 		t.Fatal(err)
 	}
 }

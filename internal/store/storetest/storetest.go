@@ -31,7 +31,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		{"Revisions", (*suite).revisions}, {"Rollback", (*suite).rollback}, {"BadText", (*suite).badText},
 		{"Snapshot", (*suite).snapshot}, {"Filters", (*suite).filters}, {"Scope", (*suite).scope}, {"Order", (*suite).order},
 		{"Bytes", (*suite).bytes}, {"Marker", (*suite).marker}, {"Callback", (*suite).callback},
-		{"Pages", (*suite).pages}, {"Changed", (*suite).changed}, {"Concurrent", (*suite).concurrent},
+		{"Pages", (*suite).pages}, {"Changed", (*suite).changed}, {"Settled", (*suite).settled}, {"Concurrent", (*suite).concurrent},
 		{"Servers", (*suite).servers}, {"Reopen", (*suite).reopen}, {"Cancelled", (*suite).cancelled},
 		{"Events", (*suite).events}, {"EventPages", (*suite).eventPages},
 	}

@@ -55,6 +55,18 @@ func (s *suite) changed() {
 	s.soon(waiting)
 }
 
+// settled: a change that only settles commits, and keeps what was observed.
+func (s *suite) settled() {
+	_, err := s.store.Observe(s.ctx, func(t resource.Tx) error { return t.Insert(s.ctx, row("a", "{}")) })
+	s.must(err)
+	before := s.rev()
+	rev, err := s.store.Change(s.ctx, func(t resource.Tx) error { t.Settle(); return nil })
+	s.must(err)
+	if rev != before+1 || s.rev() != rev {
+		s.Errorf("revision %d, then %d after %d", rev, s.rev(), before)
+	}
+}
+
 // servers: what one server writes wakes another one.
 func (s *suite) servers() {
 	other := s.open()
