@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
+// maxInFlight is how many attempts one remote address gets at once. A strongSwan peer asks for cookies (RFC 7296 section
+// 2.6) while it has three half-open IKE_SAs of one address and ignores it at five; retransmissions with and without a
+// cookie can leave some half-open for 30 s. So it is not to come to cookies.
+const maxInFlight = 3
+
 const (
-	maxInFlight  = 5                // per remote address: strongSwan's default guard against half-open floods
 	firstBackoff = 1 * time.Second  // after the first failure
 	lastBackoff  = 30 * time.Second // never longer
 	attemptLimit = 12 * time.Second // charon itself gives up after 8.1 s

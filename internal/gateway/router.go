@@ -233,6 +233,7 @@ func (r *router) connect(ctx context.Context, ns *namespace, outer []netip.Addr,
 		}
 		return nil, false, err
 	}
+	r.giveRoom(ns)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closing {

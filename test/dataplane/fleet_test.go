@@ -99,7 +99,7 @@ func (f *fleet) policy(kind, algorithm, name string) *policy {
 
 func (f *fleet) startBranch() {
 	f.T.Helper()
-	cfg := lab.Config{Name: "f" + sitetest.Tag(f.T), Bridge: sitetest.BridgeOf(f.WAN), RunDir: "/run/e2e/" + sitetest.Tag(f.T), Swanctl: f.conf()}
+	cfg := lab.Config{Name: "f" + sitetest.Tag(f.T), Bridge: sitetest.BridgeOf(f.WAN), RunDir: "/run/e2e/" + sitetest.Tag(f.T), Swanctl: f.conf(), Crowd: true}
 	for _, m := range f.members {
 		cfg.Address = append(cfg.Address, netip.PrefixFrom(sitetest.Addr(m.office().Address()), 24))
 		cfg.LAN = append(cfg.LAN, sitetest.Addr(sitetest.FirstOf(sitetest.Network(m.n))), sitetest.Addr(sitetest.FirstOf(sitetest.SecondNetwork(m.n))))
@@ -200,7 +200,22 @@ func (f *fleet) said(m *member) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines[max(0, len(lines)-60):], "") + f.agreedPSK(m)
+	return strings.Join(lines[max(0, len(lines)-60):], "") + f.agreedPSK(m) + f.branchSaid(m)
+}
+
+// branchSaid are the last lines of the branch's charon about a member.
+func (f *fleet) branchSaid(m *member) string {
+	log, err := f.branch.Log()
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, m.office().Address()) || strings.Contains(line, fmt.Sprintf("<m%d|", m.n)) || strings.Contains(line, "ignoring") {
+			lines = append(lines, "branch: "+line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
 // agreedPSK says whether the API has the key of the other side.
@@ -233,7 +248,7 @@ func (f *fleet) others(but []*member) []*member {
 type standing struct {
 	settled []*member
 	spis    map[string][]string
-	counts  []count
+	sent    []int
 }
 
 func (f *fleet) stand() standing {
@@ -248,13 +263,13 @@ func (f *fleet) stand() standing {
 // kept fails where the SAs of a member that was settled are others than before, or pings of any were lost since.
 func (f *fleet) kept(what string, members []*member, before standing) {
 	f.T.Helper()
-	now, counts := f.spis(), f.pings.settled()
+	now, sent := f.spis(), f.pings.settled()
 	for _, m := range members {
 		if slices.Contains(before.settled, m) && !slices.Equal(now[m.id], before.spis[m.id]) {
 			f.T.Errorf("%s: member %d has the SPIs %v, before %v", what, m.n, now[m.id], before.spis[m.id])
 		}
-		if lost := counts[m.n].lost - before.counts[m.n].lost; lost > 0 {
-			f.T.Errorf("%s: member %d lost %d of %d pings", what, m.n, lost, counts[m.n].sent-before.counts[m.n].sent)
+		if lost := f.pings.lost(m.n, before.sent[m.n], sent[m.n]); lost > 0 {
+			f.T.Errorf("%s: member %d lost %d of %d pings", what, m.n, lost, sent[m.n]-before.sent[m.n])
 		}
 	}
 }

@@ -125,11 +125,11 @@ func (f *fleet) kill(r *rapid.T, v victim, who string, n *killTally) {
 func (f *fleet) account(what string, others []*member, edited bool, before standing, log int64, n *killTally) {
 	f.T.Helper()
 	f.kept(what, others, before)
-	now, counts := f.spis(), f.pings.settled()
+	now, sent := f.spis(), f.pings.settled()
 	n.times++
 	for _, m := range others {
-		n.pings += counts[m.n].sent - before.counts[m.n].sent
-		n.lost += counts[m.n].lost - before.counts[m.n].lost
+		n.pings += sent[m.n] - before.sent[m.n]
+		n.lost += f.pings.lost(m.n, before.sent[m.n], sent[m.n])
 		if !slices.Equal(now[m.id], before.spis[m.id]) {
 			n.spis++
 		}

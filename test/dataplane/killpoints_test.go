@@ -105,7 +105,7 @@ func (p *points) kill(n int, after bool) (met bool) {
 		concerned = e.concerned(m)
 	}
 	others := p.others(concerned)
-	spis, counts, log := p.spis(), p.pings.settledOf(others), p.logSize()
+	spis, sent, log := p.spis(), p.pings.settledOf(others), p.logSize()
 	if e.agree != nil {
 		e.agree(p.fleet, m, number)
 	}
@@ -129,7 +129,7 @@ func (p *points) kill(n int, after bool) (met bool) {
 	if met {
 		p.right = max(p.right, time.Since(start))
 	}
-	p.unharmed(what, others, spis, counts, log)
+	p.unharmed(what, others, spis, sent, log)
 	if e.undo != nil {
 		e.undo(p.fleet, m, number)
 		p.await(what + ", undone")
@@ -259,15 +259,15 @@ func (p *points) charonHas() (s charonState) {
 }
 
 // unharmed fails where a kill has done anything to the others.
-func (p *points) unharmed(what string, others []*member, spis map[string][]string, counts []count, log int64) {
+func (p *points) unharmed(what string, others []*member, spis map[string][]string, sent []int, log int64) {
 	p.T.Helper()
 	now, then := p.spis(), p.pings.settledOf(others)
-	for i, m := range others {
+	for _, m := range others {
 		if !slices.Equal(now[m.id], spis[m.id]) {
 			p.T.Errorf("%s: member %d has the SPIs %v, before %v", what, m.n, now[m.id], spis[m.id])
 		}
-		p.sent += then[i].sent - counts[i].sent
-		if lost := then[i].lost - counts[i].lost; lost > 0 {
+		p.sent += then[m.n] - sent[m.n]
+		if lost := p.pings.lost(m.n, sent[m.n], then[m.n]); lost > 0 {
 			p.lost += lost
 			p.T.Errorf("%s: member %d lost %d pings", what, m.n, lost)
 		}

@@ -215,12 +215,12 @@ func (f *fleet) make(r *rapid.T, kind string, c change, n *tally) {
 	n.times++
 	n.concerned += len(concerned)
 	for _, m := range f.members {
-		lost := after[m.n].lost - before.counts[m.n].lost
+		lost := f.pings.lost(m.n, before.sent[m.n], after[m.n])
 		if slices.Contains(concerned, m) {
 			n.lost += lost
 			n.worst = max(n.worst, lost)
 		} else {
-			n.pings += after[m.n].sent - before.counts[m.n].sent
+			n.pings += after[m.n] - before.sent[m.n]
 			n.otherLost += lost
 		}
 	}

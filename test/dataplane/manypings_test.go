@@ -21,17 +21,26 @@ type manyPings struct {
 	list []*series
 }
 
-// series is the requests to one address. A request without answer for patience is lost.
+// series is the requests to one address.
 type series struct {
 	to      netip.Addr
 	sent    int
-	waiting map[uint16]time.Time // by sequence number
-	lost    int
-	last    time.Time // when the newest request was sent that was answered
+	waiting map[uint16]echoRequest // by sequence number
+	missed  map[uint16]echoRequest // not answered within patience
+	last    time.Time              // when the newest request was sent that was answered
 }
 
-// patience is long because the machine may be busy; what was not sent comes back sooner or never.
-const patience = 2 * time.Second
+// echoRequest is the nth to its address.
+type echoRequest struct {
+	n  int
+	at time.Time
+}
+
+// On a busy machine packets wait for a charon that gets no CPU time. What comes late is not lost.
+const (
+	patience = 2 * time.Second
+	latest   = 15 * time.Second
+)
 
 const manyID = 0x6d70 // of the requests; the namespace is the test's own
 
@@ -40,7 +49,7 @@ func pingMany(t *testing.T, namespace string, from netip.Addr, to []netip.Addr, 
 	t.Helper()
 	p := &manyPings{to: map[netip.Addr]*series{}}
 	for _, a := range to {
-		s := &series{to: a, waiting: map[uint16]time.Time{}}
+		s := &series{to: a, waiting: map[uint16]echoRequest{}, missed: map[uint16]echoRequest{}}
 		p.to[a], p.list = s, append(p.list, s)
 	}
 	err := inNamespace(namespace, func() (err error) {
@@ -76,10 +85,10 @@ func (p *manyPings) sendOne(s *series) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	for seq, at := range s.waiting {
-		if now.Sub(at) > patience {
+	for seq, r := range s.waiting {
+		if now.Sub(r.at) > patience {
 			delete(s.waiting, seq)
-			s.lost++
+			s.missed[seq] = r
 		}
 	}
 	s.sent++
@@ -88,7 +97,7 @@ func (p *manyPings) sendOne(s *series) {
 	binary.BigEndian.PutUint16(packet[4:], manyID)
 	binary.BigEndian.PutUint16(packet[6:], uint16(s.sent))
 	binary.BigEndian.PutUint16(packet[2:], onesComplement(packet))
-	s.waiting[uint16(s.sent)] = now
+	s.waiting[uint16(s.sent)] = echoRequest{s.sent, now}
 	_ = unix.Sendto(p.fd, packet, 0, &unix.SockaddrInet4{Addr: s.to.As4()}) // what is refused is lost
 }
 
@@ -118,10 +127,11 @@ func (p *manyPings) receive(ctx context.Context) {
 		p.mu.Lock()
 		if s := p.to[netip.AddrFrom4(a.Addr)]; s != nil {
 			seq := binary.BigEndian.Uint16(packet[6:])
-			if at := s.waiting[seq]; at.After(s.last) {
-				s.last = at
+			if r := s.waiting[seq]; r.at.After(s.last) {
+				s.last = r.at
 			}
 			delete(s.waiting, seq)
+			delete(s.missed, seq)
 		}
 		p.mu.Unlock()
 	}
@@ -134,43 +144,54 @@ func (p *manyPings) answerSince(at time.Time) bool {
 	return !slices.ContainsFunc(p.list, func(s *series) bool { return !s.last.After(at) })
 }
 
-// count is how a series stands.
-type count struct{ sent, lost int }
+// settled waits until every request that has been sent until now is answered or missed, and answers how many that are, by
+// series.
+func (p *manyPings) settled() []int { return p.settle(p.list) }
 
-// settled waits until it is known what became of every request that has been sent until now, and answers the counts.
-func (p *manyPings) settled() []count { return p.settle(p.list) }
-
-// settledOf is settled for some members of a fleet.
-func (p *manyPings) settledOf(members []*member) []count {
+// settledOf is settled, but waits for some members of a fleet only.
+func (p *manyPings) settledOf(members []*member) []int {
 	var list []*series
 	each(members, func(m *member) { list = append(list, p.list[m.n]) })
 	return p.settle(list)
 }
 
-func (p *manyPings) settle(list []*series) []count {
-	marks := make([]int, len(list))
-	out := make([]count, len(list))
+func (p *manyPings) settle(list []*series) []int {
+	sent := make([]int, len(p.list))
 	p.mu.Lock()
-	for i, s := range list {
-		marks[i] = s.sent
+	for i, s := range p.list {
+		sent[i] = s.sent
 	}
 	p.mu.Unlock()
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
-		open := false
-		for i, s := range list {
-			out[i] = count{marks[i], s.lost}
-			for seq := range s.waiting {
-				if int16(uint16(marks[i])-seq) >= 0 { // sequence numbers wrap
-					open = true
-				}
-			}
-		}
+		open := slices.ContainsFunc(list, func(s *series) bool { return among(s.waiting, 0, sent[slices.Index(p.list, s)]) > 0 })
 		p.mu.Unlock()
 		if !open {
-			return out
+			return sent
 		}
 	}
+}
+
+// lost answers how many of the requests to the n-th address after the first from, up to the to-th, are missed for good.
+func (p *manyPings) lost(n, from, to int) (lost int) {
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		p.mu.Lock()
+		lost = among(p.list[n].missed, from, to)
+		p.mu.Unlock()
+		if lost == 0 || time.Since(start) > latest {
+			return lost
+		}
+	}
+}
+
+// among counts the requests after the first from, up to the to-th.
+func among(requests map[uint16]echoRequest, from, to int) (n int) {
+	for _, r := range requests {
+		if from < r.n && r.n <= to {
+			n++
+		}
+	}
+	return n
 }
 
 // answersWithin waits for an answer to a request that was sent to the n-th address after a time.
