@@ -70,7 +70,7 @@ func ownWords() map[string]string {
 		"ipsec_site_connection.peer_address": "The other gateway: an IP address or a host name.",
 		"ipsec_site_connection.peer_id":      "Who the other gateway says it is: an address, a name, an e-mail address or a key id.",
 		"ipsec_site_connection.local_id":     "Who this side says it is; empty: its external address.",
-		"ipsec_site_connection.psk":          "The pre-shared key: printable ASCII without blank and question mark. Those who may only read get ******.",
+		"ipsec_site_connection.psk":          "The pre-shared key: printable ASCII without blank and question mark. It is used as written, also where it begins with 0x or 0s, which strongSwan's own files take for an encoding. Those who may only read get ******.",
 		"ipsec_site_connection.auth_mode":    "The only way there is.", "ipsec_site_connection.route_mode": "The only way there is.",
 		"ipsec_site_connection.initiator": "Whether this side begins, too.", "ipsec_site_connection.mtu": "Bytes of the largest packet into the tunnel: from 68 (IPv6: 1280) to 9000.",
 		"ipsec_site_connection.probe_address": "An address in the peer's networks that the gateway pings through the tunnel while it is up, to know that packets of all sizes pass; null for none. " +
