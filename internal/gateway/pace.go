@@ -73,7 +73,7 @@ func due(conns map[string]*connection, now time.Time) (start, overdue []*connect
 			look(limit)
 		case c.try.wanted && c.try.next.After(now):
 			look(c.try.next)
-		case c.try.wanted:
+		case c.try.wanted && !c.outdated: // SAs of an earlier configuration that are in the way end first
 			waiting = append(waiting, c)
 		}
 	}

@@ -109,3 +109,31 @@ func TestPublisherCoalesces(t *testing.T) {
 		t.Error("a report after the newest")
 	}
 }
+
+// A Set may find that the SAs of an earlier configuration must end first while the session is about to initiate.
+func TestDueAfterTheOutdated(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	spec := testConnection("c1")
+	spec.IKE.Version, spec.IKE.Encryption = "v1", "aes-128"
+	cfg, err := configure(spec, Userland, marker("salt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &connection{spec: spec, cfg: cfg, loaded: true, state: vpn.StateUp}
+	sas := []ikeSA{{id: "1", state: "ESTABLISHED", children: []childSA{{name: "c1-of-before", state: "INSTALLED"}}}}
+	c.see(sas, sas, now, 0)
+	if !c.outdated || !c.try.wanted {
+		t.Fatalf("SAs of an earlier configuration: to be ended %t, wanted %t", c.outdated, c.try.wanted)
+	}
+	r := newRouter(&Gateway{}, "r")
+	r.conns["c1"] = c
+	if start, _, _ := due(r.conns, now); len(start) != 0 {
+		t.Error("it is initiated before its old SAs have ended")
+	}
+	if len(r.outdated()) != 1 {
+		t.Fatal("no SAs are to be ended")
+	}
+	if start, _, _ := due(r.conns, now); len(start) != 1 {
+		t.Error("it is not initiated after its old SAs have ended")
+	}
+}
