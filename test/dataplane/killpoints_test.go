@@ -2,8 +2,10 @@ package dataplane
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -181,7 +183,7 @@ func (p *points) wrong() (out string) {
 	for _, part := range []struct {
 		what string
 		have []string
-	}{{"connections", has.conns}, {"keys", has.keys}, {"IKE_SAs", has.ikes}, {"CHILD_SAs", has.children}} {
+	}{{"connections", has.conns}, {"keys", has.keys}, {"IKE_SAs", has.ikes}, {"CHILD_SAs", has.children}, {"connections, undoubted,", p.undoubted()}} {
 		if !slices.Equal(part.have, want) {
 			out += fmt.Sprintf("charon has the %s %v, the API %v\n", part.what, part.have, want)
 		}
@@ -203,6 +205,29 @@ func (p *points) wrong() (out string) {
 		}
 	}
 	return out
+}
+
+// undoubted are the connections that the gateway has noted as they are in charon; one that it doubts has a mark.
+func (p *points) undoubted() (ids []string) {
+	p.T.Helper()
+	var note struct {
+		Conns map[string]struct{ Config string }
+	}
+	text, err := os.ReadFile(p.RouterFile("loaded.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &note)
+	}
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	for id, c := range note.Conns {
+		if c.Config == "" {
+			id += "?"
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // charonState is what a charon has: ids of connections, sorted, and names of CHILD_SAs.
