@@ -75,6 +75,9 @@ func (r *router) noteSAs(event vici.Event) {
 	for name, sa := range event.Message.Sections() {
 		switch event.Name {
 		case "ike-updown":
+			if !up && sa.Get("state") == "CONNECTING" { // charon says so of an attempt that was refused too: that never was one
+				continue
+			}
 			r.noteSA(name, pick(up, vpn.EventIKEUp, vpn.EventIKEDown), pick(up, "IKE_SA established", "IKE_SA ended"), ikeDetails(sa), event.Time)
 		case "ike-rekey":
 			r.noteSA(name, vpn.EventIKERekey, "IKE_SA replaced", ikeDetails(sa.Section("new")), event.Time)

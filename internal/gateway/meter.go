@@ -53,10 +53,13 @@ type gauge struct {
 	at      time.Time // measured
 	up      time.Time // as the connection said at the last look; zero: it was up before this agent
 	isUp    bool
-	warning *vpn.Reason   // of one-way traffic
-	probe   *prober       // nil: none
-	probes  atomic.Uint64 // echo requests that probers sent
+	warning *vpn.Reason // of one-way traffic
+	probe   *prober     // nil: none
+	probes  echoes
 }
+
+// echoes are the packets of all probers that a connection has had.
+type echoes struct{ requests, answers atomic.Uint64 }
 
 func newMeter(r *router, pulse time.Duration) *meter {
 	if pulse <= 0 {
@@ -262,12 +265,12 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 		case g.Established.IsZero() || !g.knows(one.readings): // not the tunnel that the file speaks of
 			g.Established = one.since
 		}
-		g.watch.restart(g.In.Packets, g.sentByOthers())
+		g.watch.restart(g.seen())
 	}
 	g.isUp, g.up, g.at, g.sas = true, since, now, steady(g.sas, one.sas)
 	g.add(one.readings)
 	g.forget(one.readings)
-	switch direction := g.watch.look(g.In.Packets, max(g.sentByOthers(), g.watch.packets[1]), now); {
+	switch direction := g.watch.look(g.seen(), now); {
 	case direction == "":
 		g.warning = nil
 	case g.warning == nil: // its figures are those of that moment: a report that differs is news
@@ -276,9 +279,12 @@ func (g *gauge) take(one *measurement, since, now time.Time) *vpn.Reason {
 	return g.warning
 }
 
-// sentByOthers are the packets out but the probe's own: that nobody answers those is said in another way. It may fall by those
-// that charon has not counted yet.
-func (g *gauge) sentByOthers() uint64 { return g.Out.Packets - min(g.Out.Packets, g.probes.Load()) }
+// seen leaves the probe's own packets aside: that nobody answers those is said in another way. What is left may fall by those that
+// charon has not counted yet.
+func (g *gauge) seen() seen {
+	in, out := g.In.Packets, g.Out.Packets
+	return seen{in: in, unasked: in - min(in, g.probes.answers.Load()), out: out - min(out, g.probes.requests.Load())}
+}
 
 // event takes in a rekey, and the last figures of CHILD_SAs that went.
 func (m *meter) event(e vici.Event) {

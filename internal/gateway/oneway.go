@@ -20,31 +20,37 @@ type direction struct {
 	at   time.Time // when it first moved after that; zero: not yet
 }
 
+// seen are packets so far: all that came in, those of them that are no answers to the tunnel's own probe, and those that went out
+// but for its requests. So an answer to a probe shows that packets come back, and is none that waits for a packet of ours.
+type seen struct{ in, unasked, out uint64 }
+
 // watch is what one-way traffic is found by.
 type watch struct {
 	out, in direction
-	packets [2]uint64 // in and out at the last look
-	warned  string    // the direction that is warned of: vpn.TrafficOut, vpn.TrafficIn or ""
+	last    seen
+	warned  string // the direction that is warned of: vpn.TrafficOut, vpn.TrafficIn or ""
 }
 
 // restart begins afresh, as for a tunnel that came up: what another one carried says nothing of it.
-func (w *watch) restart(in, out uint64) {
-	*w = watch{out: direction{from: out}, in: direction{from: in}, packets: [2]uint64{in, out}}
+func (w *watch) restart(s seen) {
+	*w = watch{out: direction{from: s.out}, in: direction{from: s.unasked}, last: s}
 }
 
-// look takes in the packets so far and answers which direction passes alone: vpn.TrafficOut, vpn.TrafficIn, or "".
-func (w *watch) look(in, out uint64, now time.Time) string {
-	movedIn, movedOut := in > w.packets[0], out > w.packets[1]
-	w.packets = [2]uint64{in, out}
-	w.out.look(out, movedOut, movedIn, now)
-	w.in.look(in, movedIn, movedOut, now)
+// look takes in the packets so far and answers which direction passes alone: vpn.TrafficOut, vpn.TrafficIn, or "". A number
+// that falls counts as one that stands still: see gauge.seen.
+func (w *watch) look(s seen, now time.Time) string {
+	s.unasked, s.out = max(s.unasked, w.last.unasked), max(s.out, w.last.out)
+	movedIn, movedUnasked, movedOut := s.in > w.last.in, s.unasked > w.last.unasked, s.out > w.last.out
+	w.last = s
+	w.out.look(s.out, movedOut, movedIn, now)
+	w.in.look(s.unasked, movedUnasked, movedOut, now)
 	switch {
 	case w.warned == vpn.TrafficOut && movedIn, w.warned == vpn.TrafficIn && movedOut:
 		w.warned = ""
 	case w.warned != "":
-	case w.out.alone(out, now):
+	case w.out.alone(s.out, now):
 		w.warned = vpn.TrafficOut
-	case w.in.alone(in, now):
+	case w.in.alone(s.unasked, now):
 		w.warned = vpn.TrafficIn
 	}
 	return w.warned

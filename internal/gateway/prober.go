@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"culvert/internal/vpn"
@@ -28,7 +27,7 @@ type prober struct {
 	seq    uint16                // the loop's own, as all before mu
 	sent   map[uint16]probedEcho // unanswered
 	warned map[string]bool
-	count  *atomic.Uint64 // of requests that were sent
+	count  *echoes
 
 	mu       sync.Mutex
 	window   []outcome // of small ones, oldest first
@@ -51,7 +50,7 @@ const (
 	probeLostAt = 3               // small ones in a row without an answer are a fault
 )
 
-func startProber(ctx context.Context, r *router, id string, target probeTarget, pulse time.Duration, count *atomic.Uint64) *prober {
+func startProber(ctx context.Context, r *router, id string, target probeTarget, pulse time.Duration, count *echoes) *prober {
 	p := &prober{r: r, id: id, target: target, pulse: pulse, done: make(chan struct{}), sent: map[uint16]probedEcho{}, warned: map[string]bool{}, count: count}
 	ctx, p.cancel = context.WithCancel(ctx)
 	go func() {
@@ -179,13 +178,14 @@ func (p *prober) askWithin(ctx context.Context, e *echo, wait time.Duration, siz
 			delete(p.sent, p.seq) // as lost
 			continue
 		}
-		p.count.Add(1)
+		p.count.requests.Add(1)
 	}
 	for until := time.Now().Add(wait); len(p.sent) > 0 && ctx.Err() == nil; {
 		seq, err := e.receive(until)
 		if err != nil {
 			break
 		}
+		p.count.answers.Add(1) // a late one too
 		if s, ok := p.sent[seq]; ok {
 			delete(p.sent, seq)
 			trips[s.size] = max(time.Since(s.at), 1)

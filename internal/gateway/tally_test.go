@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -103,9 +104,9 @@ func TestOneWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w watch
-			w.restart(0, 0)
+			w.restart(seen{})
 			for _, l := range looks {
-				if got := w.look(l.in, l.out, start.Add(time.Duration(l.after)*time.Second)); got != l.want {
+				if got := w.look(seen{l.in, l.in, l.out}, start.Add(time.Duration(l.after)*time.Second)); got != l.want {
 					t.Errorf("after %d s with %d in and %d out: %q, want %q", l.after, l.in, l.out, got, l.want)
 				}
 			}
@@ -127,20 +128,37 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// Echo requests of our own that nobody answers are no one-way traffic: a host that does not answer pings is no broken path.
+// Echo requests of our own that nobody answers are no one-way traffic: a host that does not answer pings is no broken path. Nor are
+// their answers, where nothing else passes.
 func TestOneWayLeavesProbesAside(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, others := range []uint64{0, 2} { // packets a look that are not the probe's
+	for _, c := range []struct {
+		what     string
+		answered bool
+		in, out  uint64 // packets a look that are not the probe's
+		warned   string // a word of the reason; "": none
+	}{
+		{"nothing else, unanswered", false, 0, 0, ""},
+		{"nothing else, answered", true, 0, 0, ""},
+		{"others' go out, the probe is not answered", false, 0, 2, "leave"},
+		{"others' go out, the probe is answered: the way back is there", true, 0, 2, ""},
+		{"others' come in, the probe is answered", true, 2, 0, "come"},
+		{"others' both ways", true, 2, 2, ""},
+	} {
 		g := &gauge{}
 		var why *vpn.Reason
 		for look := range uint64(20) {
-			g.probes.Add(3)
-			out := look * (3 + others) // charon has not counted the newest yet
-			one := &measurement{readings: []reading{{key: "1", usage: usage{PacketsOut: out}}}, since: start}
+			g.probes.requests.Add(3)
+			in := look * c.in
+			if c.answered {
+				g.probes.answers.Add(3)
+				in += look * 3 // charon has not counted the newest yet
+			}
+			one := &measurement{readings: []reading{{key: "1", usage: usage{PacketsOut: look * (3 + c.out), PacketsIn: in}}}, since: start}
 			why = g.take(one, start, start.Add(time.Duration(look)*5*time.Second))
 		}
-		if got := why != nil; got != (others > 0) {
-			t.Errorf("%d packets a look besides the probe's: %+v", others, why)
+		if got := why != nil; got != (c.warned != "") || got && !strings.Contains(why.Summary, c.warned) {
+			t.Errorf("%s: %+v, want %q", c.what, why, c.warned)
 		}
 	}
 }

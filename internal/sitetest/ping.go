@@ -75,7 +75,9 @@ func (p *Pinging) Stop() lab.PingResult {
 // StopWithoutLoss ends the series, which must have sent at least so many packets and lost none.
 func (p *Pinging) StopWithoutLoss(what string, least int) {
 	p.T.Helper()
-	if got := p.Stop(); got.Lost() > 0 || got.Sent < least {
+	got := p.Stop()
+	if got.Lost() > 0 || got.Sent < least {
 		p.T.Errorf("ping while %s: %s; want at least %d sent and none lost", what, got, least)
 	}
+	p.T.Logf("ping while %s: %s", what, got)
 }
