@@ -1,34 +1,22 @@
 package agent_test
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"culvert/internal/agent"
+	"culvert/internal/testbox"
 	"culvert/internal/vpn"
 )
 
 // journal is a log that may be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
+type journal struct{ testbox.Transcript }
 
 // lines with a text in them.
 func (j *journal) lines(with string) (out []string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for line := range strings.Lines(j.text.String()) {
+	for line := range strings.Lines(j.String()) {
 		if strings.Contains(line, with) {
 			out = append(out, line)
 		}

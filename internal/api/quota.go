@@ -8,16 +8,6 @@ import (
 	"culvert/internal/resource"
 )
 
-// Quotas say how much each project may have (api-contract section 10). Maps go by the names of kinds.
-type Quotas interface {
-	Quotas(ctx context.Context, c identity.Caller) ([]map[string]any, error)
-	Quota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	DefaultQuota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	QuotaDetails(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	SetQuota(ctx context.Context, c identity.Caller, project string, limits map[string]any) (map[string]any, error)
-	DeleteQuota(ctx context.Context, c identity.Caller, project string) error
-}
-
 type quotaFunc func(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
 
 func (s *server) quotaRoutes(mux *http.ServeMux) {

@@ -15,6 +15,7 @@ import (
 	"culvert/internal/identity"
 	"culvert/internal/openapi"
 	"culvert/internal/resource"
+	"culvert/internal/vpn"
 )
 
 // Authenticator knows who a token belongs to. An invalid token is an *identity.Error with code 401.
@@ -35,7 +36,7 @@ type Config struct {
 	Identity       http.Handler // served below /identity; it sees the whole path
 	Routers        Routers
 	Tags           Tagger
-	Quotas         Quotas
+	Quotas         vpn.Quotas
 	ConnectionTags ConnectionTags
 	Events         Events
 	Statistics     Statistics

@@ -78,7 +78,7 @@ func differences(before, after *vpn.Router) ([]resource.Difference, error) {
 		return nil, nil
 	}
 	shown := func(r *vpn.Router) map[string]any {
-		m := map[string]any{"admin_state_up": r.AdminStateUp, "external_gateway_info": nil, "interfaces": r.Subnets}
+		m := map[string]any{"admin_state_up": r.AdminStateUp, "external_gateway_info": nil, "interfaces": append([]string{}, r.Subnets...)}
 		if r.External != nil {
 			m["external_gateway_info"] = map[string]any{"network_id": r.External.Network, "addresses": r.External.Addresses}
 		}

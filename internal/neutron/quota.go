@@ -15,27 +15,18 @@ import (
 
 	"culvert/internal/identity"
 	"culvert/internal/resource"
+	"culvert/internal/vpn"
 )
 
-// Limits are those of the VPN's kinds. They say who may read and set limits, of Neutron's too: Neutron's policy is the same,
-// and is asked as the service user.
-type Limits interface {
-	Quotas(ctx context.Context, c identity.Caller) ([]map[string]any, error)
-	Quota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	DefaultQuota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	QuotaDetails(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
-	SetQuota(ctx context.Context, c identity.Caller, project string, limits map[string]any) (map[string]any, error)
-	DeleteQuota(ctx context.Context, c identity.Caller, project string) error
-}
-
-// Quotas are the limits of the VPN's kinds and Neutron's, in one document.
+// Quotas are the limits of the VPN's kinds and Neutron's, in one document: vpn.Quotas again. The VPN says who may read and set
+// limits, of Neutron's too: Neutron's policy is the same, and is asked as the service user.
 type Quotas struct {
-	vpn Limits
+	vpn vpn.Quotas
 	n   *Neutron
 }
 
 // Quotas joins Neutron's limits to the VPN's.
-func (n *Neutron) Quotas(l Limits) Quotas { return Quotas{l, n} }
+func (n *Neutron) Quotas(l vpn.Quotas) Quotas { return Quotas{l, n} }
 
 // Quota answers a project's limits.
 func (q Quotas) Quota(ctx context.Context, c identity.Caller, project string) (map[string]any, error) {
@@ -54,8 +45,8 @@ func (q Quotas) QuotaDetails(ctx context.Context, c identity.Caller, project str
 
 type limitsOf func(context.Context, identity.Caller, string) (map[string]any, error)
 
-func (q Quotas) both(ctx context.Context, c identity.Caller, project, action string, vpn limitsOf) (map[string]any, error) {
-	ours, err := vpn(ctx, c, project)
+func (q Quotas) both(ctx context.Context, c identity.Caller, project, action string, own limitsOf) (map[string]any, error) {
+	ours, err := own(ctx, c, project)
 	if err != nil {
 		return nil, err
 	}
@@ -120,13 +111,13 @@ func (q Quotas) SetQuota(ctx context.Context, c identity.Caller, project string,
 	if err != nil {
 		return nil, err
 	}
-	vpn, network, unknown := map[string]any{}, map[string]any{}, []string{}
+	mine, network, unknown := map[string]any{}, map[string]any{}, []string{}
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		_, isOurs := ours[name]
 		_, isKnown := all[name]
 		switch {
 		case isOurs || name == "force" || name == "check_limit":
-			vpn[name] = limits[name]
+			mine[name] = limits[name]
 		case isKnown:
 			network[name] = limits[name]
 		default:
@@ -136,7 +127,7 @@ func (q Quotas) SetQuota(ctx context.Context, c identity.Caller, project string,
 	if len(unknown) > 0 {
 		return nil, resource.BadRequest("Unrecognized attribute(s) '%s'", strings.Join(unknown, ", "))
 	}
-	if _, err := q.vpn.SetQuota(ctx, c, project, vpn); err != nil {
+	if _, err := q.vpn.SetQuota(ctx, c, project, mine); err != nil {
 		return nil, err
 	}
 	if len(network) > 0 {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,26 +17,8 @@ import (
 type Process struct {
 	T      *testing.T
 	Cmd    *exec.Cmd
-	Output *Transcript // both streams
+	Output *testbox.Transcript // both streams
 	Ended  chan struct{}
-}
-
-// Transcript keeps what a process writes.
-type Transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *Transcript) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *Transcript) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // As is a way to start a process.
@@ -53,7 +34,7 @@ func InDir(dir string) As { return func(cmd *exec.Cmd) { cmd.Dir = dir } }
 // Launch starts the program. It is killed after the test if it still runs.
 func Launch(t *testing.T, how []As, args ...string) *Process {
 	t.Helper()
-	p := &Process{T: t, Cmd: exec.Command(testbox.Program(), args...), Output: &Transcript{}, Ended: make(chan struct{})}
+	p := &Process{T: t, Cmd: exec.Command(testbox.Program(), args...), Output: &testbox.Transcript{}, Ended: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Output, p.Output
 	p.Cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"} // no CULVERT_* of the caller
 	p.Cmd.WaitDelay = 5 * time.Second

@@ -48,49 +48,9 @@ func FirstOf(cidr string) string { return netip.MustParsePrefix(cidr).Addr().Nex
 
 // Conf is the branch's hand-written swanctl.conf.
 func (o Office) Conf(peer string) string {
-	second := ""
-	if o.Children != "" {
-		second = fmt.Sprintf(secondChild, o.Children, HQNet, o.ESP)
-	}
-	return fmt.Sprintf(`connections {
-  hq {
-    version = %[8]d
-    local_addrs = %[1]s
-    remote_addrs = %[2]s
-    proposals = %[3]s
-    local {
-      auth = psk
-      id = %[1]s
-    }
-    remote {
-      auth = psk
-      id = %[2]s
-    }
-    children {
-      nets {
-        local_ts = %[4]s
-        remote_ts = %[5]s
-        esp_proposals = %[6]s
-      }%[9]s
-    }
-  }
+	return lab.Peer{Version: o.Version, Local: o.Address(), Remote: peer, PSK: o.PSK, IKE: o.Proposals, ESP: o.ESP,
+		Networks: o.Networks, Second: o.Children, Peers: HQNet}.Conf()
 }
-secrets {
-  ike-hq {
-    id-1 = %[1]s
-    id-2 = %[2]s
-    secret = %[7]s
-  }
-}
-`, o.Address(), peer, o.Proposals, o.Networks, HQNet, o.ESP, lab.Secret(o.PSK), o.Version, second)
-}
-
-const secondChild = `
-      more {
-        local_ts = %s
-        remote_ts = %s
-        esp_proposals = %s
-      }`
 
 // StartBranch starts a branch office and shows its side after a failure.
 func (s *Site) StartBranch(o Office) *lab.Branch {

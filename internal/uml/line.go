@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"culvert/internal/testbox"
 )
 
 // request is one line to the guest's first process: start a program, or send a signal to one.
@@ -96,7 +98,7 @@ func (p *Process) Signal(s syscall.Signal) error {
 
 // Run runs a program in the guest and answers its output. An exit code other than 0 is an error that holds it.
 func (g *Guest) Run(ctx context.Context, args ...string) (string, error) {
-	out := &transcript{}
+	out := &testbox.Transcript{}
 	p, err := g.Start(Command{Args: args, Output: out})
 	if err != nil {
 		return "", err

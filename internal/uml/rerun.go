@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+
+	"culvert/internal/testbox"
 )
 
 // Tests runs tests of this binary, those that a pattern names, again inside the guest, which must be count and must pass, and
@@ -18,7 +20,7 @@ func (g *Guest) Tests(ctx context.Context, env []string, count int, pattern stri
 	if err != nil {
 		return nil, err
 	}
-	out := &transcript{}
+	out := &testbox.Transcript{}
 	p, err := g.Start(Command{Args: append([]string{self, "-test.v", "-test.run=" + pattern}, args...), Env: env, Dir: dir, Output: out})
 	if err != nil {
 		return nil, err

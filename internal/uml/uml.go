@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"culvert/internal/testbox"
 )
 
 // Kernel is the program of the package user-mode-linux.
@@ -35,7 +37,7 @@ type Guest struct {
 	Booted time.Duration // from its start until it answered
 
 	cmd     *exec.Cmd // its keeper, see host
-	console *transcript
+	console *testbox.Transcript
 	line    io.WriteCloser // to the guest's first process
 	ready   chan struct{}  // closed when the guest listens
 	ended   chan struct{}
@@ -81,7 +83,7 @@ func boot(cfg Config) (*Guest, error) {
 	}
 	defer toGuest.Close()
 	defer answers.Close()
-	g := &Guest{console: &transcript{}, line: line, ready: make(chan struct{}), ended: make(chan struct{}), procs: map[int]*Process{}}
+	g := &Guest{console: &testbox.Transcript{}, line: line, ready: make(chan struct{}), ended: make(chan struct{}), procs: map[int]*Process{}}
 	if g.cmd, err = keeper(cfg); err != nil {
 		return nil, errors.Join(err, line.Close(), fromGuest.Close())
 	}
@@ -168,22 +170,4 @@ func host() error {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{os.NewFile(3, "to the guest"), os.NewFile(4, "from the guest")}
 	return cmd.Run()
-}
-
-// transcript keeps what is printed.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *transcript) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *transcript) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

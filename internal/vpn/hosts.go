@@ -153,6 +153,14 @@ func (s *Service) forsakeAll(ctx context.Context, w *hostWatch) error {
 				return err
 			}
 		}
+		if w.rev > 0 && len(rows[KindService]) > 0 { // a router that lost its gateway, or got one, changes services alone
+			if err := op.Tx.Find(op, by(KindConnection, "vpnservice_id", rows[KindService]...), func(row *resource.Row) error {
+				rows[KindConnection] = append(rows[KindConnection], row.ID)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
 		rev, err = op.Tx.Rev(op)
 		return err
 	})
@@ -201,7 +209,7 @@ func (s *Service) forsakeOne(op *crud.Op, kind, id string, since time.Time, seen
 }
 
 // forsaken leaves alone what a gateway host could change nothing about: what the configuration says of itself, unless it
-// has just been changed.
+// has just been changed. Whether the router has a gateway is known without a gateway host.
 func forsaken[T any, P interface {
 	*T
 	stateful
@@ -211,7 +219,7 @@ func forsaken[T any, P interface {
 		return ignoreMissing(err)
 	}
 	status, now := P(v).state()
-	if *now != nil && (*now).Phase == "config" && *status != PendingCreate && *status != PendingUpdate {
+	if *now != nil && (*now).Phase == "config" && (*now).Code != withoutGateway && *status != PendingCreate && *status != PendingUpdate {
 		return nil
 	}
 	return setStatus[T, P](op, kind, id, row.Intent, Down, why, seen)

@@ -20,6 +20,17 @@ const KindQuota = "quota"
 // Unlimited is the limit of what has none.
 const Unlimited = -1
 
+// Quotas say how much each project may have (api-contract section 10). Maps go by the names of kinds. Service's are those of the
+// VPN's kinds.
+type Quotas interface {
+	Quotas(ctx context.Context, c identity.Caller) ([]map[string]any, error)
+	Quota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
+	DefaultQuota(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
+	QuotaDetails(ctx context.Context, c identity.Caller, project string) (map[string]any, error)
+	SetQuota(ctx context.Context, c identity.Caller, project string, limits map[string]any) (map[string]any, error)
+	DeleteQuota(ctx context.Context, c identity.Caller, project string) error
+}
+
 // defaultQuotas are the limits that the server ships with (api-contract section 10).
 func defaultQuotas() map[string]int64 {
 	return map[string]int64{KindService: 10, KindConnection: 50, KindIKEPolicy: 50, KindIPsecPolicy: 50, KindEndpointGroup: 100}

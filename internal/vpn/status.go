@@ -221,8 +221,10 @@ func reason(now, code, side, phase, summary, hint string) *Reason {
 	return &Reason{Code: code, Side: side, Phase: phase, Summary: summary, Hint: hint, FirstSeen: now, LastSeen: now}
 }
 
+const withoutGateway = "router_without_gateway"
+
 func noGateway(now string) *Reason {
-	return reason(now, "router_without_gateway", "ours", "config", "the router has no external gateway",
+	return reason(now, withoutGateway, "ours", "config", "the router has no external gateway",
 		"set external_gateway_info of the router")
 }
 

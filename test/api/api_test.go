@@ -66,6 +66,7 @@ func TestBothEngines(t *testing.T) {
 		t.Run(e.name+"/every_list", func(t *testing.T) { t.Parallel(); everyList(t, e.database(t)) })
 		t.Run(e.name+"/open_watch", func(t *testing.T) { t.Parallel(); openWatches(t, e.database(t)) })
 		t.Run(e.name+"/gateway_hosts", func(t *testing.T) { t.Parallel(); gatewayHosts(t, e.database(t)) })
+		t.Run(e.name+"/gateway_without_host", func(t *testing.T) { t.Parallel(); gatewayWithoutHost(t, e.database(t)) })
 		if e.name == "postgres" { // SQLite has one server alone
 			t.Run(e.name+"/gateway_host_elsewhere", func(t *testing.T) { t.Parallel(); gatewayHostElsewhere(t, e.database(t)) })
 		}

@@ -68,6 +68,25 @@ func gatewayHosts(t *testing.T, database string) {
 	}
 }
 
+// gatewayWithoutHost: that a router has no gateway, and has one again, is known where no gateway host watches, also of the
+// connections on it.
+func gatewayWithoutHost(t *testing.T, database string) {
+	srv := vpntest.Start(t, vpntest.Options{Database: database, Set: func(c *server.Config) {
+		c.HostGrace, c.PendingDeadline = hostGrace, 10000*time.Hour
+	}})
+	v := layScene(t, srv)
+	service, conn := tunnel(t, srv, map[string]string{"router": v["bare"], "lan": v["bare_lan"]})
+	h := &hostScene{t, srv, service, conn}
+	h.pass(2 * hostGrace)
+	h.await("DOWN", "router_without_gateway")
+	_, err := srv.As("member").Call(t.Context(), "PUT", "/v2.0/routers/"+v["bare"],
+		client.Object{"router": client.Object{"external_gateway_info": client.Object{"network_id": v["wan"]}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.await("DOWN", "no_gateway_host")
+}
+
 // gatewayHostElsewhere has two servers on one database: a gateway host that watches one of them stands for both.
 func gatewayHostElsewhere(t *testing.T, database string) {
 	conf := server.Config{}

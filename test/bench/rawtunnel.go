@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"culvert/internal/lab"
 	"culvert/internal/vici"
 )
 
@@ -99,30 +100,8 @@ func awaitGone(ctx context.Context, c *vici.Conn, name string) error {
 
 // peerConf is the peer's hand-written swanctl.conf: one connection with Culvert's router, one with the raw charon.
 func peerConf(culvertIP string) string {
-	conn := func(name, remote, remoteCIDR string) string {
-		return fmt.Sprintf(`  %[1]s {
-    version = 2
-    local_addrs = %[2]s
-    remote_addrs = %[3]s
-    proposals = %[6]s
-    local {
-      auth = psk
-      id = %[2]s
-    }
-    remote {
-      auth = psk
-      id = %[3]s
-    }
-    children {
-      nets {
-        local_ts = %[4]s
-        remote_ts = %[5]s
-        esp_proposals = %[6]s
-      }
-    }
-  }
-`, name, peerIP, remote, peerCIDR, remoteCIDR, proposal)
+	conn := func(name, remote, remoteCIDR string) lab.Peer {
+		return lab.Peer{Name: name, Local: peerIP, Remote: remote, PSK: psk, IKE: proposal, ESP: proposal, Networks: peerCIDR, Peers: remoteCIDR}
 	}
-	return "connections {\n" + conn("culvert", culvertIP, culvertCIDR) + conn("raw", rawIP, rawCIDR) + "}\n" +
-		"secrets {\n  ike-all {\n    secret = \"" + psk + "\"\n  }\n}\n"
+	return lab.Conf(conn("culvert", culvertIP, culvertCIDR), conn("raw", rawIP, rawCIDR))
 }

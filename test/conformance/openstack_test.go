@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"culvert/internal/testbox"
 )
 
 // openstackCommand is Debian's, whatever else the caller's PATH finds first.
@@ -23,8 +25,8 @@ type object = map[string]any
 type openstack struct {
 	t            *testing.T
 	in           io.Writer
-	stdout       *output
-	stderr       *output
+	stdout       *testbox.Transcript
+	stderr       *testbox.Transcript
 	lines        int
 	outAt, errAt int // what was read before
 }
@@ -32,7 +34,7 @@ type openstack struct {
 func newOpenStack(t *testing.T, s *server, a account) *openstack {
 	t.Helper()
 	c := debian(t.TempDir(), append(s.variables(a), "PYTHONUNBUFFERED=1")...)
-	o := &openstack{t: t, stdout: &output{}, stderr: &output{}}
+	o := &openstack{t: t, stdout: &testbox.Transcript{}, stderr: &testbox.Transcript{}}
 	cmd := exec.Command(openstackCommand)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = c.env, c.dir, o.stdout, o.stderr, 5*time.Second
 	in, err := cmd.StdinPipe()

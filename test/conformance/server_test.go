@@ -1,18 +1,17 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"culvert/internal/client"
+	"culvert/internal/testbox"
 )
 
 // server is a run of the program with an empty data folder and no gateway.
@@ -26,24 +25,6 @@ type server struct {
 
 // account is a user's way in.
 type account struct{ user, password, project string }
-
-// output keeps what a process writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 var (
 	passwordLine = regexp.MustCompile(`(?m)^Password of admin, shown this once: (\S+)$`)
@@ -67,9 +48,9 @@ func newServer(t *testing.T) *server {
 }
 
 // launch starts the program; after the test it is ended, and its log looked at.
-func launch(t *testing.T) *output {
+func launch(t *testing.T) *testbox.Transcript {
 	t.Helper()
-	out := &output{}
+	out := &testbox.Transcript{}
 	data := filepath.Join(t.TempDir(), "data")
 	cmd := exec.Command(os.Getenv(binaryVariable), "server", "--gateway=none", "--data", data, "--listen", "127.0.0.1:0")
 	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, []string{"PATH=/usr/bin:/bin", "LC_ALL=C"} // no CULVERT_* of the caller
@@ -94,7 +75,7 @@ func launch(t *testing.T) *output {
 }
 
 // awaitLine waits until the program has written a line and returns what its group holds.
-func awaitLine(t *testing.T, out *output, line *regexp.Regexp) string {
+func awaitLine(t *testing.T, out *testbox.Transcript, line *regexp.Regexp) string {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if m := line.FindStringSubmatch(out.String()); m != nil {

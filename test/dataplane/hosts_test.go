@@ -12,25 +12,14 @@ import (
 	"culvert/internal/client"
 	"culvert/internal/lab"
 	"culvert/internal/sitetest"
+	"culvert/internal/testbox"
 )
 
 // TestGatewayHostGone kills the only gateway host: what it said is not said any more, its tunnel goes on, and when it is
 // back the truth is. A server that starts again meanwhile finds its gateway host there, and nothing flaps.
 func TestGatewayHostGone(t *testing.T) {
 	t.Parallel()
-	s := &sitetest.Site{Server: sitetest.NewServer(t, "--gateway=none")}
-	args := []string{"agent", "--server", "http://" + s.Address, "--token-file", s.Data + "/agent.token", "--run-dir", "/run/culvert/" + sitetest.Tag(t)}
-	agent := sitetest.Launch(t, nil, args...)
-	t.Cleanup(func() {
-		if code, out := sitetest.Run(t, nil, "gateway", "down", "--run-dir", "/run/culvert/"+sitetest.Tag(t)); code != 0 {
-			t.Errorf("gateway down: exit code %d:\n%s", code, out)
-		}
-	})
-	s.LayNetworks(nil, nil)
-	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
-	s.LayService()
-	s.AwaitService("ACTIVE", "")
-	s.StartHQ(sitetest.BridgeOf(s.LAN))
+	s := sitetest.NewElsewhere(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
 	pings := c.PingOn(10 * time.Millisecond)
@@ -41,7 +30,7 @@ func TestGatewayHostGone(t *testing.T) {
 			t.Fatalf("after the server started again beside its gateway host, the connection is %v: %v", got["status"], got["status_reason"])
 		}
 	}
-	agent.End(syscall.SIGKILL)
+	s.Agent.End(syscall.SIGKILL)
 	killed := time.Now()
 	c.AwaitDown("no_gateway_host")
 	after := time.Since(killed)
@@ -49,14 +38,14 @@ func TestGatewayHostGone(t *testing.T) {
 	if after < 9*time.Second || after > 14*time.Second {
 		t.Errorf("no_gateway_host came %s after the gateway host was killed, want about 10 s", after)
 	}
-	agent = sitetest.Launch(t, nil, args...)
+	s.StartAgent()
 	begun := time.Now()
 	c.AwaitActive()
 	s.AwaitService("ACTIVE", "")
 	t.Logf("no_gateway_host %.1f s after the kill; ACTIVE %.2f s after its start", after.Seconds(), time.Since(begun).Seconds())
 	pings.StopWithoutLoss("the gateway host is gone and comes back", 1000)
-	if code := agent.End(syscall.SIGTERM); code != 0 {
-		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
+	if code := s.Agent.End(syscall.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, s.Agent.Output)
 	}
 }
 
@@ -89,7 +78,7 @@ func TestGatewayHostWithoutPower(t *testing.T) {
 	}
 	url := "http://192.0.2.1:" + strings.Split(s.Address, ":")[1]
 	watch := exec.CommandContext(t.Context(), "ip", "netns", "exec", host.Namespace(), "curl", "-sN", "-H", "Authorization: Bearer "+strings.TrimSpace(string(token)), url+"/agent/v1/watch")
-	said := &sitetest.Transcript{}
+	said := &testbox.Transcript{}
 	watch.Stdout = said
 	if err := watch.Start(); err != nil {
 		t.Fatal(err)

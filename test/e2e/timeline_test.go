@@ -147,20 +147,7 @@ func (l *timeline) holds() {
 // and once.
 func TestTimelineOfWhileTheServerWasAway(t *testing.T) {
 	t.Parallel()
-	s := &sitetest.Site{Server: sitetest.NewServer(t, "--gateway=none")}
-	dir := "/run/culvert/" + sitetest.Tag(t)
-	args := []string{"agent", "--server", "http://" + s.Address, "--token-file", s.Data + "/agent.token", "--run-dir", dir}
-	agent := sitetest.Launch(t, nil, args...)
-	t.Cleanup(func() {
-		if code, out := sitetest.Run(t, nil, "gateway", "down", "--run-dir", dir); code != 0 {
-			t.Errorf("gateway down: exit code %d:\n%s", code, out)
-		}
-	})
-	s.LayNetworks(nil, nil)
-	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
-	s.LayService()
-	s.AwaitService("ACTIVE", "")
-	s.StartHQ(sitetest.BridgeOf(s.LAN))
+	s := sitetest.NewElsewhere(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.Settle()
 	story := timeline{t, c, []string{"create"}}
@@ -172,16 +159,16 @@ func TestTimelineOfWhileTheServerWasAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	sitetest.Poll(t, 15*time.Second, "the tunnel is back", func() bool { return len(c.SPIs()) == 2 })
-	journal := dir + "/events"
+	journal := s.RunDir + "/events"
 	sitetest.Poll(t, 5*time.Second, "the journal has it", func() bool {
 		text, err := os.ReadFile(journal)
 		return err == nil && strings.Contains(string(text), `"type":"up"`)
 	})
-	agent.End(unix.SIGKILL)
+	s.Agent.End(unix.SIGKILL)
 	s.Start()
 	back := time.Now().UTC().Format("2006-01-02 15:04:05.000000")
-	agent = sitetest.Launch(t, nil, args...)
-	agent.AwaitOutput("synced", 10*time.Second)
+	s.StartAgent()
+	s.Agent.AwaitOutput("synced", 10*time.Second)
 	story.goesOn("told later", append([]string{"ike_down", "child_down", "down DOWN peer_deleted"}, up...)...)
 	c.AwaitActive()
 	c.Put(client.Object{"name": "renamed"})
@@ -196,7 +183,7 @@ func TestTimelineOfWhileTheServerWasAway(t *testing.T) {
 		text, err := os.ReadFile(journal)
 		return err == nil && len(text) == 0
 	})
-	if code := agent.End(unix.SIGTERM); code != 0 {
-		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
+	if code := s.Agent.End(unix.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, s.Agent.Output)
 	}
 }

@@ -110,33 +110,21 @@ func TestServiceBeforeTheGateway(t *testing.T) {
 // TestAgentElsewhere has the gateway in a process of its own, as on another machine.
 func TestAgentElsewhere(t *testing.T) {
 	t.Parallel()
-	s := &sitetest.Site{Server: sitetest.NewServer(t, "--gateway=none")}
-	args := []string{"agent", "--server", "http://" + s.Address, "--token-file", s.Data + "/agent.token", "--run-dir", "/run/culvert/" + sitetest.Tag(t)}
-	agent := sitetest.Launch(t, nil, args...)
-	t.Cleanup(func() {
-		if code, out := sitetest.Run(t, nil, "gateway", "down", "--run-dir", "/run/culvert/"+sitetest.Tag(t)); code != 0 || !strings.Contains(out, "1 router taken away") {
-			t.Errorf("gateway down: exit code %d:\n%s", code, out)
-		}
-	})
-	s.LayNetworks(nil, nil)
-	s.LayRouter(client.Object{"external_gateway_info": client.Object{"network_id": s.WAN}})
-	s.LayService()
-	s.AwaitService("ACTIVE", "")
-	s.StartHQ(sitetest.BridgeOf(s.LAN))
+	s := sitetest.NewElsewhere(t)
 	c := s.NewTunnel(sitetest.NewOffice(0), nil)
 	c.AwaitActive()
 	pings, spis := c.PingOn(10*time.Millisecond), c.Settle()
-	if code := agent.End(syscall.SIGTERM); code != 0 {
-		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
+	if code := s.Agent.End(syscall.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, s.Agent.Output)
 	}
 	s.Restart(syscall.SIGKILL)
-	agent = sitetest.Launch(t, nil, args...)
-	agent.AwaitOutput("synced", 10*time.Second)
+	s.StartAgent()
+	s.Agent.AwaitOutput("synced", 10*time.Second)
 	c.Put(client.Object{"name": "renamed", "initiator": "response-only"}) // seen by the new agent
 	c.AwaitActive()
 	c.KeepsSPIs("agent and server restarted", spis)
 	pings.StopWithoutLoss("agent and server restart", 10)
-	if code := agent.End(syscall.SIGTERM); code != 0 {
-		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, agent.Output)
+	if code := s.Agent.End(syscall.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM the agent's exit code is %d:\n%s", code, s.Agent.Output)
 	}
 }

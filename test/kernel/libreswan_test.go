@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"culvert/internal/sitetest"
+	"culvert/internal/testbox"
 	"culvert/internal/uml"
 )
 
@@ -28,7 +29,7 @@ type libreswan struct {
 	office sitetest.Office
 	guest  *uml.Guest
 	daemon *uml.Process
-	log    *sitetest.Transcript
+	log    *testbox.Transcript
 }
 
 func startLibreswan(s *sitetest.Site, o sitetest.Office) *libreswan {
@@ -151,7 +152,7 @@ func (l *libreswan) read() {
 func (l *libreswan) start() {
 	l.t.Helper()
 	began := time.Now()
-	l.log = &sitetest.Transcript{}
+	l.log = &testbox.Transcript{}
 	daemon, err := l.guest.Start(uml.Command{Args: []string{pluto, "--nofork", "--stderrlog", "--config", "/etc/ipsec.conf", "--nssdir", "/var/lib/ipsec/nss"}, Output: l.log})
 	if err != nil {
 		l.t.Fatal(err)

@@ -62,9 +62,30 @@ func TestTunnelInTheCloudsNamespace(t *testing.T) {
 				_, err := os.Stat("/run/netns/" + l.namespace)
 				return (err == nil) == up
 			})
+			eventually(t, "Culvert has seen so", 30*time.Second, func() bool { return strings.HasSuffix(l.switched(t), "=false") != up })
 		}
 	})
+
+	// Behind our back, at Neutron itself: through Culvert it would be refused.
+	told := len(l.timeline(t, l.connection))
+	l.whileAway(t, "the router's gateway is taken and given back", func() {
+		l.site.gateway(t, at(l.admin, l.neutron), "", 200)
+		l.lacksGateway(t, l.service, l.connection)
+		l.snat(t, true)
+	})
+	l.tells(t, l.connection, told, "update external_gateway_info=null", "reason router_without_gateway", "update external_gateway_info", "up")
 	l.leaves(t)
+}
+
+// switched is the newest of the timeline about the router's admin_state_up.
+func (l *line) switched(t *testing.T) (newest string) {
+	t.Helper()
+	for _, e := range l.timeline(t, l.connection) {
+		if strings.HasPrefix(e, "update admin_state_up") {
+			newest = e
+		}
+	}
+	return newest
 }
 
 // whileAway is what takes the router away and brings it back: how long the tunnel is gone is measured from then on.

@@ -14,13 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"culvert/internal/client"
+	"culvert/internal/testbox"
 )
 
 // site is a router of a new project in Neutron, with one network inside. All of it was made through Culvert.
 type site struct {
 	*cloud
 	url                       string
-	log                       *output
+	log                       *testbox.Transcript
 	admin, member             *client.Client // at Culvert
 	project, projectName      string
 	external, externalSubnet  string
@@ -235,12 +236,24 @@ func TestServiceOnNeutronsRouter(t *testing.T) {
 		v := s.service(t, id)
 		return v["external_v4_ip"] == nil
 	})
+	s.lacksGateway(t, id, connection)
+	s.gateway(t, direct, s.external, 200)
+	eventually(t, "service and connection lack only a gateway host", 20*time.Second, func() bool {
+		c := want(t, s.member, "GET", connection, nil, 200)["ipsec_site_connection"].(object)
+		return reasonOf(s.service(t, id)) == "no_gateway_host" && reasonOf(c) == "no_gateway_host"
+	})
+	s.gateway(t, direct, "", 200)
+	s.lacksGateway(t, id, connection)
+	s.tells(t, connection, 0, "create", "update external_gateway_info=null", "reason router_without_gateway", "update external_gateway_info", "reason no_gateway_host",
+		"update external_gateway_info=null", "reason router_without_gateway")
 	want(t, direct, "PUT", s.router("/remove_router_interface"), object{"subnet_id": s.subnet}, 200)
+	s.tells(t, connection, 0, "reason router_without_gateway", "update interfaces")
 	want(t, direct, "DELETE", s.router(""), nil, 204)
 	eventually(t, "service and connection say that the router is gone", 20*time.Second, func() bool {
 		c := want(t, s.member, "GET", connection, nil, 200)["ipsec_site_connection"].(object)
 		return reasonOf(s.service(t, id)) == "router_gone" && reasonOf(c) == "router_gone" && c["status"] == "DOWN"
 	})
+	s.tells(t, connection, 0, "update interfaces", "reason router_gone")
 	want(t, s.member, "DELETE", connection, nil, 204)
 	want(t, s.member, "DELETE", services+"/"+id, nil, 204)
 	want(t, s.member, "DELETE", "/v2.0/vpn/endpoint-groups/"+group, nil, 204)

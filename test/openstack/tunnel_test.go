@@ -207,33 +207,8 @@ func closed(t *testing.T, end func() error) {
 // newBranch is the other side, which nobody here manages.
 func (s *site) newBranch(t *testing.T, bridge string) *lab.Branch {
 	t.Helper()
-	swanctl := fmt.Sprintf(`connections {
-  hq {
-    version = 2
-    local_addrs = 192.0.2.2
-    remote_addrs = 192.0.2.1
-    proposals = aes256-sha256-ecp256
-    local {
-      auth = psk
-    }
-    remote {
-      auth = psk
-    }
-    children {
-      net {
-        local_ts = 10.2.0.0/24
-        remote_ts = 10.1.0.0/24
-        esp_proposals = aes256-sha256-ecp256
-      }
-    }
-  }
-}
-secrets {
-  ike-hq {
-    secret = "%s"
-  }
-}
-`, psk)
+	swanctl := lab.Peer{Local: "192.0.2.2", Remote: "192.0.2.1", PSK: psk, IKE: "aes256-sha256-ecp256", ESP: "aes256-sha256-ecp256",
+		Networks: "10.2.0.0/24", Peers: "10.1.0.0/24"}.Conf()
 	b, err := lab.StartBranch(t.Context(), lab.Config{Name: "b-" + s.routerID[:8], Bridge: bridge, Address: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")},
 		LAN: []netip.Addr{there}, RunDir: s.dir, Swanctl: swanctl})
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"culvert/internal/client"
+	"culvert/internal/testbox"
 )
 
 type object = map[string]any
@@ -72,26 +72,8 @@ func eventually(t *testing.T, what string, within time.Duration, ok func() bool)
 	}
 }
 
-// output keeps what a process writes.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // culvert starts the program beside the cloud and answers its URL. gateway is local or none.
-func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url string, log *output) {
+func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url string, log *testbox.Transcript) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cos") // short: sockets lie in it
 	if err != nil {
@@ -102,7 +84,7 @@ func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url strin
 	if err := os.WriteFile(password, []byte(c.servicePassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log = &output{}
+	log = &testbox.Transcript{}
 	args := append([]string{"server", "--data", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--listen", "127.0.0.1:0", "--gateway", gateway,
 		"--identity", "keystone", "--keystone-url", c.keystone, "--service-password-file", password}, more...)
 	cmd := exec.Command(c.program, args...)
@@ -129,13 +111,13 @@ func (c *cloud) culvert(t *testing.T, gateway string, more ...string) (url strin
 }
 
 // beside is a culvert in front of the cloud's Neutron.
-func (c *cloud) beside(t *testing.T, gateway string, more ...string) (url string, log *output) {
+func (c *cloud) beside(t *testing.T, gateway string, more ...string) (url string, log *testbox.Transcript) {
 	t.Helper()
 	return c.culvert(t, gateway, append(more, "--topology", "neutron", "--neutron-url", c.neutron)...)
 }
 
 // endCulvert ends the program, takes away what its gateway left, and looks through its log.
-func (c *cloud) endCulvert(t *testing.T, cmd *exec.Cmd, ended chan struct{}, dir, gateway string, log *output) {
+func (c *cloud) endCulvert(t *testing.T, cmd *exec.Cmd, ended chan struct{}, dir, gateway string, log *testbox.Transcript) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-ended:

@@ -44,7 +44,7 @@ var may = map[string]string{
 	"internal/vici/vicitest":   "vici",
 	"internal/vpntest":         "*",
 	"internal/testbox":         "",
-	"internal/uml":             "",
+	"internal/uml":             "testbox",
 	"internal/sitetest":        "client gateway lab testbox",
 }
 
