@@ -79,6 +79,7 @@ func charonConf(f folder, dataplane string) string {
       flush_line = yes
       ike_name = yes
       time_format = %%Y-%%m-%%dT%%H:%%M:%%S
+      time_add_ms = yes
       default = 1
     }
   }

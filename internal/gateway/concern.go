@@ -32,6 +32,7 @@ func (r *router) noteLog(h *history, event vici.Event) {
 	}
 	if named != nil {
 		r.listen(named, msg, peer, event.Time)
+		r.redoHalf(named, msg, event.Time)
 	}
 	f, ok := classify(msg, in)
 	if !ok {

@@ -18,6 +18,7 @@ type connection struct {
 	warnings    []*vpn.Reason // what an up tunnel does not do, by rank
 	certain     bool          // of reason
 	established bool          // it has an IKE_SA
+	sighting    uint64        // the last of its SAs
 	upSince     time.Time     // when it came up; zero: before this process looked
 	parked      bool          // lost, and the dpd action says not to initiate again
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked

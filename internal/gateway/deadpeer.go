@@ -83,6 +83,8 @@ func (r *router) restartByPeer(dead *connection, now time.Time) {
 			continue
 		}
 		c.loaded = false // until its SAs are gone: nobody initiates it in between
+		c.try.reset()
+		c.settle()
 		c.down(vpn.StateDown, reason(livenessLost, "path", "liveness", "the peer does not answer on another connection of this service, whose dpd action is restart-by-peer",
 			"check the peer and the path to it"), now)
 		r.restarts = append(r.restarts, id)
@@ -90,7 +92,7 @@ func (r *router) restartByPeer(dead *connection, now time.Time) {
 	r.poke()
 }
 
-// restartDue ends the SAs of the connections that restartByPeer marked, and has them initiated.
+// restartDue ends the SAs of the connections that restartByPeer or redoHalf marked, and has them initiated when that is due.
 func (s *session) restartDue() time.Time {
 	s.r.mu.Lock()
 	todo := s.r.restarts
@@ -110,7 +112,6 @@ func (r *router) restarted(id string) {
 	defer r.mu.Unlock()
 	if c := r.conns[id]; c != nil && c.cfg != nil {
 		c.loaded, c.parked, c.demand = true, false, nil
-		c.try.reset()
 		c.settle()
 	}
 }

@@ -199,7 +199,7 @@ func removeAfter(t *testing.T, runDir, router string) {
 		defer g.Close()
 		if t.Failed() {
 			if text, err := os.ReadFile(g.folderOf(router) + "/charon.log"); err == nil {
-				t.Logf("charon.log of the router:\n%s", tail(string(text), 6000))
+				t.Logf("charon.log of the router:\n%s", tail(string(text), 30000))
 			}
 		}
 		if err := g.Remove(context.Background(), router); err != nil {
@@ -319,7 +319,7 @@ func startBranch(t *testing.T, cfg lab.Config) *lab.Branch {
 	t.Cleanup(func() {
 		if t.Failed() {
 			if text, err := b.Log(); err == nil {
-				t.Logf("charon.log of the branch:\n%s", tail(text, 4000))
+				t.Logf("charon.log of the branch:\n%s", tail(text, 30000))
 			}
 		}
 		if err := b.Close(); err != nil {

@@ -76,7 +76,7 @@ func (t *logTail) follow(path string) error {
 
 func (t *logTail) close() error { return errors.Join(t.watch.Close(), t.file.Close()) }
 
-// read answers the lines that have come, in the form of VICI's log events. A file that has outgrown logMost is emptied as
+// read answers the lines that have come, in the form of VICI's log events: Time is when charon wrote them. A file that has outgrown logMost is emptied as
 // shorten does, but for lines that were not read.
 func (t *logTail) read(now time.Time) ([]vici.Event, error) {
 	out, err := t.lines(now)
@@ -115,21 +115,38 @@ func (t *logTail) lines(now time.Time) ([]vici.Event, error) {
 	t.rest = bytes.Clone(text[end:])
 	var out []vici.Event
 	for line := range bytes.Lines(text[:end]) {
-		if m := logLine(bytes.TrimRight(line, "\n")); m != nil {
-			out = append(out, vici.Event{Name: "log", Message: m, Time: now})
+		if m, at := logLine(bytes.TrimRight(line, "\n"), now); m != nil {
+			out = append(out, vici.Event{Name: "log", Message: m, Time: at})
 		}
 	}
 	return out, nil
 }
 
 // logged is a line as charonConf asks for it: time, thread[group], <connection|IKE_SA> or <IKE_SA> where there is one, text.
-var logged = regexp.MustCompile(`^\S+ \d+\[(\w+)\] (?:<(?:([^|>]*)\|)?(\d+)> )?(.*)$`)
+var logged = regexp.MustCompile(`^(\S+) \d+\[(\w+)\] (?:<(?:([^|>]*)\|)?(\d+)> )?(.*)$`)
 
-// logLine is a line as a message, nil for what is none.
-func logLine(line []byte) *vici.Message {
+// logLine is a line as a message and when it was written, nil for what is none.
+func logLine(line []byte, now time.Time) (*vici.Message, time.Time) {
 	m := logged.FindSubmatch(line)
 	if m == nil {
-		return nil
+		return nil, now
 	}
-	return vici.NewMessage().Set("group", string(m[1])).Set("ikesa-name", string(m[2])).Set("ikesa-uniqueid", string(m[3])).Set("msg", string(m[4]))
+	return vici.NewMessage().Set("group", string(m[2])).Set("ikesa-name", string(m[3])).Set("ikesa-uniqueid", string(m[4])).Set("msg", string(m[5])), writtenAt(string(m[1]), now)
+}
+
+// logLate is how old a line can be that is read: what is older has a clock that was set meanwhile.
+const logLate = time.Minute
+
+// writtenAt is a line's time, which charon writes as the machine's local time down to the millisecond; now where it does
+// not, as one that an earlier version of ours started.
+func writtenAt(text string, now time.Time) time.Time {
+	at, err := time.ParseInLocation("2006-01-02T15:04:05.000", text, time.Local)
+	if err != nil {
+		return now
+	}
+	age := now.Sub(at) - time.Millisecond // what charon cuts off is not to make a line older than what it follows
+	if age < 0 || age > logLate {
+		return now
+	}
+	return now.Add(-age)
 }

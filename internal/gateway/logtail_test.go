@@ -128,3 +128,27 @@ func fileSize(t *testing.T, path string) int64 {
 	}
 	return info.Size()
 }
+
+// TestLogTime: a line's time is when charon wrote it, and that of reading where the line does not tell or cannot be right.
+func TestLogTime(t *testing.T) {
+	now := time.Now()
+	const layout, ms = "2006-01-02T15:04:05.000", time.Millisecond
+	for _, tt := range []struct {
+		what, text string
+		age        time.Duration
+	}{
+		{"a moment ago", now.Add(-30 * ms).Format(layout), 30 * ms},
+		{"just now", now.Format(layout), 0},
+		{"without milliseconds", now.Add(-2 * time.Second).Format("2006-01-02T15:04:05"), 0},
+		{"of the future", now.Add(time.Hour).Format(layout), 0},
+		{"of a clock that was set meanwhile", now.Add(-time.Hour).Format(layout), 0},
+	} {
+		m, at := logLine([]byte(tt.text+" 07[IKE] <a-b|12> received AUTHENTICATION_FAILED notify error"), now)
+		if m == nil {
+			t.Fatalf("%s: no line: %s", tt.what, tt.text)
+		}
+		if age := now.Sub(at); age < 0 || age < tt.age-ms || age > tt.age+ms {
+			t.Errorf("%s: a line of %s, read at %s, is %s old, want %s", tt.what, tt.text, now.Format(layout), age, tt.age)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -67,28 +66,47 @@ func TestRealPeers(t *testing.T) {
 		s.awaitUp(s.router, "c1")
 		t.Logf("%s: %s after %s, and up after %s", tt.what, tt.code, took.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 		stop()
+		s.awaitBranchUp()
 		if err := s.branch.Terminate(t.Context(), "culvert"); err != nil {
 			t.Fatal(err)
 		}
-		s.await(s.router, "c1", "down again", 15*time.Second, func(c vpn.ConnectionReport) bool { return c.State == vpn.StateDown })
+		s.awaitReason(s.router, "c1", "peer_deleted")
 	}
 }
 
-// keepCalling has the branch initiate again and again, as an office does.
+// awaitBranchUp waits until the branch has the tunnel too, and no attempt under way: we are up with our answer, the branch with
+// its receipt, and what it ends before that, it ends without telling us.
+func (s *site) awaitBranchUp() {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		sas, err := s.branch.ListSAs(s.t.Context())
+		if err == nil && strings.Contains(sas, "INSTALLED") && !strings.Contains(sas, "CONNECTING") {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the branch has %s %v", sas, err)
+		}
+	}
+}
+
+// keepCalling has the branch initiate again and again, as an office does. stop waits for the attempt under way: charon undoes
+// one whose caller goes away, in whatever state that is, and tells the peer of a part of it or of nothing.
 func (s *site) keepCalling() (stop func()) {
-	ctx, cancel := context.WithCancel(s.t.Context())
-	ended := make(chan struct{})
+	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for ctx.Err() == nil {
-			_ = s.branch.Initiate(ctx, "net") // that it fails is the point
+		for {
+			_ = s.branch.Initiate(s.t.Context(), "net") // that it fails is the point
 			select {
-			case <-ctx.Done():
+			case <-over:
+				return
+			case <-s.t.Context().Done():
+				return
 			case <-time.After(200 * time.Millisecond):
 			}
 		}
 	}()
-	return func() { cancel(); <-ended }
+	return func() { close(over); <-ended }
 }
 
 // TestNarrowedPeer: what the peer leaves out is a warning, and the rest passes.

@@ -42,11 +42,12 @@ type router struct {
 	last        vpn.Report              // as posted, without LastSeen
 	owed        bool                    // a report is due even if it says the same
 	unsized     time.Time               // when to look at routes, which may have come or may be of another mtu; zero: never
-	restarts    []string                // connections to be set up anew, by dpd action restart-by-peer
+	restarts    []string                // connections to be set up anew: restartByPeer, redoHalf
 	died        bool                    // charon, by itself, and none has been started since
 	ended       string                  // how, where that is known
 	looks       map[netip.Addr]*look    // at peers that are silent
 	inquiries   map[netip.Addr]*inquiry // of peers that refuse us
+	sightings   uint64                  // of SAs, that were taken in
 	forward4    bool                    // a borrowed namespace forwards IPv4
 	forward6    bool                    // and IPv6
 	unreachable time.Time               // charon said that a packet could not be sent for want of a route

@@ -35,11 +35,12 @@ func (r *router) setConnections(ctx context.Context, s *session, spec vpn.Spec, 
 	}
 	r.recall(s.loaded)
 	if fresh || todo.touched() {
+		before := r.sighted()
 		sas, err := s.sas(ctx, "")
 		if err != nil {
 			return extra, err
 		}
-		r.seeAll(s, sas)
+		r.seeAll(s, sas, before)
 	}
 	r.poke()
 	return extra, nil

@@ -114,16 +114,35 @@ func (r *router) report() vpn.Report {
 func (r *router) see(id string, sas map[string][]ikeSA) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now, all := r.g.now(), flatten(sas)
+	all := flatten(sas)
 	for name, c := range r.conns {
 		if id == "" || name == id {
-			wasUp := c.state == vpn.StateUp
-			if c.see(sas[name], all, now, jitter()); wasUp && c.deadPeer() {
-				r.restartByPeer(c, now)
-			}
+			r.seeOne(c, sas[name], all)
 		}
 	}
 	r.publish(false)
+}
+
+// seeOne needs mu.
+func (r *router) seeOne(c *connection, own, all []ikeSA) {
+	now, wasUp := r.g.now(), c.state == vpn.StateUp
+	c.sighting = r.nextSighting()
+	if c.see(own, all, now, jitter()); wasUp && c.deadPeer() {
+		r.restartByPeer(c, now)
+	}
+}
+
+// nextSighting numbers what is taken in of SAs. It needs mu.
+func (r *router) nextSighting() uint64 {
+	r.sightings++
+	return r.sightings
+}
+
+// sighted is the number of what was taken in last, for a list that is about to be asked for beside the session.
+func (r *router) sighted() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sightings
 }
 
 // seeInstalled takes in a child-updown event that alone says that a connection is up, so that charon need not be asked: the
@@ -137,7 +156,7 @@ func (r *router) seeInstalled(id string, event *vici.Message) bool {
 	if c == nil || !c.loaded || c.state == vpn.StateUp || c.renewing || c.cfg.siblings || len(missing(c.cfg.children, sas[id])) > 0 {
 		return false
 	}
-	c.see(sas[id], sas[id], r.g.now(), jitter())
+	r.seeOne(c, sas[id], sas[id])
 	r.publish(false)
 	return true
 }
@@ -152,15 +171,23 @@ func (r *router) scope(id string) string {
 	return ""
 }
 
-// seeAll takes in the SAs that a new session found.
-func (r *router) seeAll(s *session, sas map[string][]ikeSA) {
-	r.see("", sas)
+// seeAll takes in a list of all SAs that was asked for beside the session, after the sighting before. Meanwhile the session
+// may have taken in an event that is newer than the list: of that connection it knows better.
+func (r *router) seeAll(s *session, sas map[string][]ikeSA, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.seen = true
-	for _, c := range r.conns { // up already when we came
-		c.upSince = time.Time{}
+	all := flatten(sas)
+	for name, c := range r.conns {
+		if c.sighting > before {
+			continue
+		}
+		r.seeOne(c, sas[name], all)
+		if !s.seen { // up already when we came
+			c.upSince = time.Time{}
+		}
 	}
+	s.seen = true
+	r.publish(false)
 }
 
 // seeBefore takes in the SAs of a connection that is about to be initiated again, or whose attempt has run out. It
@@ -175,7 +202,8 @@ func (r *router) seeBefore(id string, overdue bool, sas map[string][]ikeSA) bool
 		return false
 	}
 	now := r.g.now()
-	if c.see(sas[id], flatten(sas), now, jitter()); c.state == vpn.StateUp && !c.renewing {
+	r.seeOne(c, sas[id], flatten(sas))
+	if c.state == vpn.StateUp && !c.renewing {
 		return false
 	}
 	if anyConnecting(sas[id]) {

@@ -37,7 +37,7 @@ func newSite(t *testing.T, router, swanctl string, with ...func(*Config)) *site 
 	spec := testSpec(router)
 	s.branch = startBranch(t, lab.Config{
 		Name: "b-" + router[:8], Bridge: BridgeName(spec.External.Network), Address: prefixes("192.0.2.2/24"),
-		LAN: addrs("10.2.0.1", "10.3.0.1"), RunDir: tempDir(t), Swanctl: swanctl,
+		LAN: addrs("10.2.0.1", "10.3.0.1", "10.9.0.1"), RunDir: tempDir(t), Swanctl: swanctl,
 	})
 	s.host = startHost(t, lab.HostConfig{
 		Name: "h-" + router[:8], Bridge: BridgeName(spec.Internal[0].Network), Address: prefixes("10.1.0.10/24"), Gateway: addrs("10.1.0.1"),

@@ -111,6 +111,8 @@ const branchConf = `charon-systemd {
       path = %s
       flush_line = yes
       ike_name = yes
+      time_format = %%Y-%%m-%%dT%%H:%%M:%%S
+      time_add_ms = yes
       default = 1
     }
   }

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -17,6 +19,8 @@ import (
 type PingResult struct {
 	Sent, Received int
 	Fastest        time.Duration // round trip; 0 where nothing came back
+	Slowest        time.Duration // likewise
+	Unanswered     []time.Time   // when the lost ones were sent; of a long series the newest 65536
 }
 
 // Lost answers how many requests had no answer.
@@ -52,6 +56,7 @@ func Ping(ctx context.Context, namespace string, from, to netip.Addr, count int,
 		p.receiveUntil(ctx, next, false)
 	}
 	p.receiveUntil(context.WithoutCancel(ctx), time.Now().Add(lastAnswer), true)
+	p.result.Unanswered = slices.SortedFunc(maps.Values(p.sent), time.Time.Compare)
 	return p.result, nil
 }
 
@@ -159,7 +164,8 @@ func (p *pinger) take(packet []byte, from unix.Sockaddr) {
 	}
 	delete(p.sent, seq)
 	p.result.Received++
-	if trip := time.Since(at); p.result.Fastest == 0 || trip < p.result.Fastest {
+	trip := time.Since(at)
+	if p.result.Slowest = max(p.result.Slowest, trip); p.result.Fastest == 0 || trip < p.result.Fastest {
 		p.result.Fastest = trip
 	}
 }
