@@ -35,8 +35,13 @@ func newApart(t *testing.T) *apart {
 // startAgent starts the agent and waits until it has every Spec.
 func (a *apart) startAgent() {
 	a.T.Helper()
-	a.agent = sitetest.Launch(a.T, nil, "agent", "--server", "http://"+a.Address, "--token-file", a.Data+"/agent.token", "--run-dir", a.runDir(), "--log-level", "debug")
+	a.launchAgent()
 	a.agent.AwaitOutput("synced with the server", 20*time.Second)
+}
+
+func (a *apart) launchAgent() {
+	a.T.Helper()
+	a.agent = sitetest.Launch(a.T, nil, "agent", "--server", "http://"+a.Address, "--token-file", a.Data+"/agent.token", "--run-dir", a.runDir(), "--log-level", "debug")
 }
 
 func (a *apart) endAgent(signal syscall.Signal) {

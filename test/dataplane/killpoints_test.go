@@ -23,15 +23,17 @@ type points struct {
 	cutter *cutter
 	edit   pointEdit
 
-	times             int
-	most              []string // the writes of the whole edit
-	kills, sent, lost int      // pings of the others
-	right             time.Duration
+	times        int
+	most         []string // the writes of the whole edit
+	kills, again int
+	sent, lost   int // pings of the others
+	right        time.Duration
 }
 
 // TestKilledAtEveryWrite ends the agent by SIGKILL at each VICI write of an edit in turn: before charon has it, and when
-// charon has done it and nobody knows. What the next agent makes of it is what the API says, no matter where it was; the
-// other connections keep their SAs, lose no packet and are not written about; and the agent after that writes nothing.
+// charon has done it and nobody knows. The next agent is killed at its first write. What the one after it makes of that is
+// what the API says, no matter where it was; the other connections keep their SAs, lose no packet and are not written about;
+// and one more agent writes nothing.
 func TestKilledAtEveryWrite(t *testing.T) {
 	t.Parallel()
 	table := make([]*points, len(pointEdits))
@@ -48,10 +50,10 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	text := newTable("edit", "its VICI writes", "kills", "pings of the others", "lost", "as the API says after")
+	text := newTable("edit", "its VICI writes", "kills", "and of the next agent", "pings of the others", "lost", "as the API says after")
 	for _, p := range table {
 		if p != nil {
-			text.row(p.edit.kind, strings.Join(p.most, ", "), p.kills, p.sent, p.lost, p.right.Round(time.Millisecond))
+			text.row(p.edit.kind, strings.Join(p.most, ", "), p.kills, p.again, p.sent, p.lost, p.right.Round(time.Millisecond))
 		}
 	}
 	t.Logf("SIGKILL of the agent at every VICI write of an edit, before charon has it and before its answer:\n%s", text)
@@ -124,6 +126,7 @@ func (p *points) kill(n int, after bool) (met bool) {
 		e.meanwhile(p.fleet, m, number)
 	}
 	if met {
+		p.killNext(after, what)
 		p.a.startAgent()
 	}
 	start := time.Now()
@@ -137,6 +140,18 @@ func (p *points) kill(n int, after bool) (met bool) {
 		p.await(what + ", undone")
 	}
 	return met
+}
+
+// killNext starts an agent that is killed too, at the first write of what it makes of the first one's, if there is one.
+func (p *points) killNext(after bool, what string) {
+	p.T.Helper()
+	cut := p.cutter.arm(1, !after)
+	p.a.launchAgent()
+	if p.awaitCut(cut, 1, what+", and the next agent at its first write") {
+		p.again++
+	}
+	p.a.endAgent(syscall.SIGKILL)
+	p.cutter.disarm()
 }
 
 // awaitCut waits for the write that is held back, or until the edit is over without it.
