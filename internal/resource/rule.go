@@ -98,7 +98,8 @@ func quote(v any) string {
 	}, s) + "'"
 }
 
-// String checks a JSON string of min to max characters without control characters.
+// String checks a string of min to max characters of UTF-8 without control characters. One of JSON is UTF-8 by itself, one
+// that stood in a path may not be.
 func String(v any, min, max int) (string, error) {
 	s, ok := v.(string)
 	if !ok {
@@ -109,6 +110,9 @@ func String(v any, min, max int) (string, error) {
 	}
 	if strings.ContainsFunc(s, unicode.IsControl) {
 		return "", fmt.Errorf("%s contains a control character (line breaks, tabs and NUL are not allowed)", quote(v))
+	}
+	if !utf8.ValidString(s) {
+		return "", fmt.Errorf("%s is not UTF-8", quote(v))
 	}
 	return s, nil
 }

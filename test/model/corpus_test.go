@@ -25,6 +25,16 @@ func bodies() []string {
 	}
 }
 
+// unreadable are paths that are no text, at what takes any word for an id.
+func unreadable() (out []string) {
+	for _, p := range []string{"/v2.0/quotas/", "/v2.0/vpn/ikepolicies/", "/v2.0/routers/", "/identity/v3/users/", "/identity/v3/projects/"} {
+		for _, id := range []string{"\xff", "\xc3\x28", "a\x00b"} {
+			out = append(out, p+id)
+		}
+	}
+	return out
+}
+
 // queries likewise.
 func queries() []string {
 	return []string{

@@ -77,6 +77,7 @@ func newTarget(t testing.TB) *target {
 		"/v2.0/"+home+"/ipsec-site-connections/tags", "/v2.0/"+home+"/ipsec-site-connections/"+conn+"/tags", "/v2.0/"+home+"/ipsec-site-connections/"+conn+"/tags/action", "/v2.0/"+home+"/ipsec-site-connections/resource_instances/action", "/v1/"+home+"/subnets",
 		"/identity/v3/auth/tokens", "/identity/v3/users", "/identity/v3/projects", "/identity/v3/projects/"+home, "/identity/v3/roles", "/identity/v3/domains", "/identity/v3/role_assignments",
 		"/identity/v3/auth/catalog", "/identity/v3/auth/projects")
+	f.paths = append(f.paths, unreadable()...)
 	return f
 }
 
@@ -155,6 +156,13 @@ func TestCorpus(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Setenv("CULVERT_FUZZ", engine)
 			w := newTarget(t)
+			for _, p := range unreadable() {
+				if rec := w.send(0, "PUT", p, "", `{"quota":{"ikepolicy":5}}`); rec.Code/100 != 4 {
+					t.Errorf("PUT %q: %d %s, want a refusal", p, rec.Code, rec.Body)
+				}
+				w.send(0, "GET", p, "", "")
+				w.send(0, "DELETE", p, "", "")
+			}
 			for i, p := range w.paths {
 				for _, body := range bodies() {
 					for _, method := range []string{"POST", "PUT"} {
