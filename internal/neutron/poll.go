@@ -47,10 +47,11 @@ func (n *Neutron) poll(ctx context.Context, told map[string]*vpn.Router) error {
 	if err != nil {
 		return fmt.Errorf("what is in use: %w", err)
 	}
-	if err := errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets)); err != nil {
+	err = errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets))
+	now := n.tidy(slices.Concat(routers, subnets))
+	if err != nil {
 		return err
 	}
-	now := n.tidy(slices.Concat(routers, subnets))
 	maps.DeleteFunc(told, func(id string, _ *vpn.Router) bool { return !slices.Contains(routers, id) })
 	for _, id := range routers {
 		before, known := told[id]
@@ -93,9 +94,8 @@ func (n *Neutron) Warm(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("what is in use: %w", err)
 	}
-	if errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets)) == nil {
-		n.tidy(slices.Concat(routers, subnets))
-	}
+	_ = errors.Join(n.fetchRouters(ctx, routers), n.fetchSubnets(ctx, subnets))
+	n.tidy(slices.Concat(routers, subnets))
 	return nil
 }
 

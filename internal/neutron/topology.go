@@ -32,7 +32,8 @@ type held[T any] struct {
 }
 
 // Router answers a router that a VPN stands on as Run last saw it, and any other as it was read in the last seconds, or asks.
-// While Neutron is away, tunnels can thus go on being worked on; what is not known is a 503.
+// While Neutron is away, tunnels can thus go on being worked on; what is not known is a 503, and what is in use and was never
+// read (Neutron was away at the start) is one at once.
 func (n *Neutron) Router(ctx context.Context, _ resource.Reader, id string) (*vpn.Router, error) {
 	return look(ctx, n, n.routers, id, n.fetchRouters)
 }
@@ -43,18 +44,21 @@ func (n *Neutron) Subnet(ctx context.Context, _ resource.Reader, id string) (*vp
 }
 
 func look[T any](ctx context.Context, n *Neutron, s shelf[T], id string, fetch func(context.Context, []string) error) (*T, error) {
-	get := func() (h held[T], enough bool) {
+	get := func() (h held[T], known, used bool) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		h, known := s[id]
-		return h, known && (n.used[id] || n.Now().Sub(h.at) <= fresh)
+		h, known = s[id]
+		return h, known, n.used[id]
 	}
-	h, enough := get()
-	if !enough {
+	h, known, used := get()
+	if used && !known {
+		return nil, away(errors.New("it could not be read since this server began"))
+	}
+	if !used && (!known || n.Now().Sub(h.at) > fresh) {
 		if err := fetch(ctx, []string{id}); err != nil {
 			return nil, err
 		}
-		h, _ = get()
+		h, _, _ = get()
 	}
 	if h.v == nil {
 		return nil, resource.ErrNotFound

@@ -143,7 +143,7 @@ func (s *Service) grounded(op *crud.Op, kind, id string) (bool, error) {
 		return false, err
 	}
 	r, err := s.Topology.Router(op, op.Tx, v.RouterID)
-	if s.gone(err) {
+	if s.foreign != nil && err != nil { // it is gone, or is not known while somebody else's topology is away: nothing waits for that
 		return false, nil
 	}
 	return err == nil && r.External == nil, err
