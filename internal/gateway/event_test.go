@@ -10,7 +10,7 @@ import (
 // An attempt that the peer refuses is no IKE_SA that ended.
 func TestRefusedAttemptEndsNothing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "4e4ea103-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
+	s := newSite(t, "4e4ea104-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
 	if err := s.branch.Load(t.Context(), "connections {\n}\n"); err != nil { // as a peer that has started and not read its configuration
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -120,7 +121,8 @@ func (s *session) endOutdated() {
 		if e.replaced {
 			err = s.endReplaced(context.Background(), id, e.outdated)
 		} else {
-			err = s.terminate(context.Background(), id, e.outdated)
+			err = s.takeLeave(context.Background(), func(sas map[string][]ikeSA) []*vici.Message { return surplus(id, sas, e.outdated) })
+			err = errors.Join(err, s.terminate(context.Background(), id, e.outdated))
 		}
 		if err != nil {
 			s.r.g.log.Warn("end SAs of an earlier configuration", "router", s.r.id, "connection", id, "err", err)

@@ -123,20 +123,63 @@ func (s *session) load(ctx context.Context, c loading) error {
 	return s.call(ctx, "load-conn", c.cfg.conn)
 }
 
-// unload takes a connection out of charon, its SAs with a DELETE to the peer, and its key. First the configuration, so
+// unload takes connections out of charon, their SAs with a DELETE to the peer, and their keys. First the configuration, so
 // that the peer cannot come back in between.
-func (s *session) unload(ctx context.Context, id string) error {
-	if err := s.callLoosely(ctx, "unload-conn", vici.NewMessage().Set("name", id)); err != nil {
+func (s *session) unload(ctx context.Context, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	for _, id := range ids {
+		if err := s.callLoosely(ctx, "unload-conn", vici.NewMessage().Set("name", id)); err != nil {
+			return err
+		}
+	}
+	if err := s.takeLeave(ctx, func(sas map[string][]ikeSA) (all []*vici.Message) {
+		for _, id := range ids {
+			all = append(all, terminations(id, sas)...)
+		}
+		return all
+	}); err != nil {
 		return err
 	}
-	if err := s.terminate(ctx, id, nil); err != nil {
-		return err
+	for _, id := range ids {
+		if err := s.terminate(ctx, id, nil); err != nil {
+			return err
+		}
+		if err := s.callLoosely(ctx, "unload-shared", vici.NewMessage().Set("id", id)); err != nil {
+			return err
+		}
+		delete(s.loaded.Conns, id)
 	}
-	if err := s.callLoosely(ctx, "unload-shared", vici.NewMessage().Set("id", id)); err != nil {
-		return err
-	}
-	delete(s.loaded.Conns, id)
 	return nil
+}
+
+// farewell is how long peers have to answer before SAs are ended by force.
+const farewell = 300 * time.Millisecond
+
+// takeLeave ends SAs without force, and returns when none is left to end or farewell is over. An IKE_SA has one
+// exchange at a time (RFC 7296, section 2.3, window size 1): one that is ended by force while, say, a liveness check is
+// unanswered goes without a DELETE, and the peer keeps its side until its own checks fail, if it makes any.
+func (s *session) takeLeave(ctx context.Context, terminations func(map[string][]ikeSA) []*vici.Message) error {
+	for deadline, asked := time.Now().Add(farewell), false; ; asked = true {
+		sas, err := s.sas(ctx, "")
+		if err != nil {
+			return err
+		}
+		requests := terminations(sas)
+		if len(requests) == 0 || time.Now().After(deadline) {
+			return nil
+		}
+		for _, request := range requests {
+			if asked {
+				break
+			}
+			if err := s.callLoosely(ctx, "terminate", request.Set("timeout", "-1").Set("loglevel", "-1")); err != nil {
+				return err
+			}
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // endWithin is how long charon may take to end SAs by force.

@@ -148,10 +148,8 @@ func (r *router) decide(c vpn.ConnectionSpec, spec vpn.Spec, has available, key 
 }
 
 func (r *router) change(ctx context.Context, s *session, todo changes) error {
-	for _, id := range todo.gone {
-		if err := s.unload(ctx, id); err != nil {
-			return err
-		}
+	if err := s.unload(ctx, todo.gone...); err != nil {
+		return err
 	}
 	if todo.touched() {
 		if err := s.endIdle(ctx, todo.load); err != nil {

@@ -254,6 +254,15 @@ func (b *Branch) StopCharon() error { return b.end(syscall.SIGTERM) }
 // KillCharon ends charon without a word, as a power cut does.
 func (b *Branch) KillCharon() error { return b.end(syscall.SIGKILL) }
 
+// Freeze lets charon answer nothing until thaw is called, as a machine without CPU time.
+func (b *Branch) Freeze() (thaw func() error, err error) {
+	p := b.charon.Process
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return nil, fmt.Errorf("freeze charon of branch %s: %w", b.cfg.Name, err)
+	}
+	return func() error { return p.Signal(syscall.SIGCONT) }, nil
+}
+
 func (b *Branch) end(signal syscall.Signal) error {
 	if b.charon == nil {
 		return nil
