@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -127,6 +128,13 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// Laid are the faults that were laid so far.
+func (s *Scene) Laid() []*Laid {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.laid)
 }
 
 // Close takes the peers and the head office's machine away; what lies in the server is the server's.

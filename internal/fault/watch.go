@@ -11,7 +11,8 @@ import (
 // Answer is what GET said of a laid connection, when that was news.
 type Answer struct {
 	*Laid
-	At     time.Time
+	At     time.Time // GET had answered it then
+	Before time.Time // the last GET that answered otherwise had begun then; zero: there was none
 	Status string
 	Reason client.Object // status_reason; nil: none
 	// Since is the time since the fault was there; negative: it was not yet.
@@ -30,12 +31,13 @@ func (a Answer) Right() bool { return a.Status == a.Laid.Status && a.ReasonCode(
 // Watch lists the connections again and again and tells of every status, or code of a status_reason, that is news, until
 // ctx ends or tell answers false.
 func (s *Scene) Watch(ctx context.Context, every time.Duration, tell func(Answer) bool) error {
-	last := map[string]string{}
+	last := map[string]told{}
 	for ; ctx.Err() == nil; pause(ctx, every) {
 		for _, api := range []*client.Client{s.API, s.Hostless} {
 			if api == nil {
 				continue
 			}
+			asked := time.Now()
 			o, err := api.Call(ctx, "GET", "/v2.0/vpn/ipsec-site-connections?fields=id&fields=status&fields=status_reason", nil)
 			if err != nil {
 				if ctx.Err() != nil {
@@ -43,7 +45,7 @@ func (s *Scene) Watch(ctx context.Context, every time.Duration, tell func(Answer
 				}
 				return err
 			}
-			for _, a := range s.news(o, last) {
+			for _, a := range s.news(o, last, asked) {
 				if !tell(a) {
 					return nil
 				}
@@ -53,7 +55,13 @@ func (s *Scene) Watch(ctx context.Context, every time.Duration, tell func(Answer
 	return nil
 }
 
-func (s *Scene) news(list client.Object, last map[string]string) (out []Answer) {
+// told is what GET said last of a connection, and when it was asked.
+type told struct {
+	what  string
+	asked time.Time
+}
+
+func (s *Scene) news(list client.Object, last map[string]told, asked time.Time) (out []Answer) {
 	now := time.Now()
 	rows, _ := list["ipsec_site_connections"].([]any)
 	s.mu.Lock()
@@ -75,8 +83,9 @@ func (s *Scene) news(list client.Object, last map[string]string) (out []Answer) 
 		}
 		a.Status, _ = o["status"].(string)
 		a.Reason, _ = o["status_reason"].(client.Object)
-		if key := a.Status + " " + a.ReasonCode(); last[id] != key {
-			last[id] = key
+		before, what := last[id], a.Status+" "+a.ReasonCode()
+		if last[id] = (told{what, asked}); before.what != what {
+			a.Before = before.asked
 			out = append(out, a)
 		}
 	}

@@ -66,14 +66,13 @@ func TestLinks(t *testing.T) {
 	output(t, "ip", "link", "set", hostEnd(spec.Internal[0].Port), "nomaster")
 	output(t, "ip", "netns", "exec", ns, "nft", "flush", "chain", "inet", "culvert", "forward")
 	f.set(spec) // at once for the guard; for links, which must not keep tunnels waiting, a moment later
-	got := ""
-	for end := time.Now().Add(10 * time.Second); got != want && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		got = machine(t, router)
+	golden(t, "guard.txt", output(t, "ip", "netns", "exec", ns, "nft", "-s", "list", "ruleset"))
+	if took := f.awaitRewired(router); took > 3*time.Second {
+		t.Errorf("the links were looked at %s after Set, want 3 s", took)
 	}
-	if got != want {
+	if got := machine(t, router); got != want {
 		t.Errorf("mended:\n%s\nwant:\n%s", got, want)
 	}
-	golden(t, "guard.txt", output(t, "ip", "netns", "exec", ns, "nft", "-s", "list", "ruleset"))
 	if master := output(t, "ip", "-br", "link", "show", "master", BridgeName(spec.Internal[0].Network)); !strings.Contains(master, hostEnd(spec.Internal[0].Port)) {
 		t.Errorf("the bridge has %q", master)
 	}
@@ -86,6 +85,22 @@ func TestLinks(t *testing.T) {
 	}
 	if links := output(t, "ip", "-br", "link"); strings.Contains(links, BridgeName("10"+router)) {
 		t.Errorf("the bridge is left:\n%s", links)
+	}
+}
+
+// awaitRewired waits until the look at the links that a Set asks for is over, and answers how long that took.
+func (f *fixture) awaitRewired(router string) time.Duration {
+	f.t.Helper()
+	r, start := f.find(router), time.Now()
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		r.op.Lock() // held while links are looked at
+		pending := r.rewire
+		r.op.Unlock()
+		if took := time.Since(start); !pending {
+			return took
+		} else if took > 15*time.Second {
+			f.t.Fatalf("the links are not looked at within %s", took)
+		}
 	}
 }
 
