@@ -97,8 +97,8 @@ func (r *router) glance(name string) sight {
 	return v.sight
 }
 
-// followBorrowed looks at borrowed namespaces until the gateway closes.
-func (g *Gateway) followBorrowed() {
+// follow looks at the routers, and at what their guards no longer need, until the gateway closes.
+func (g *Gateway) follow() {
 	defer g.running.Done()
 	names := watchNames(g.closed)
 	tick := time.NewTicker(followEvery)
@@ -106,12 +106,15 @@ func (g *Gateway) followBorrowed() {
 	fast := time.NewTicker(followSoon)
 	defer fast.Stop()
 	fast.Stop()
+	due := time.NewTimer(followEvery)
+	defer due.Stop()
 	var until time.Time
 	for {
 		select {
 		case <-g.closed.Done():
 			return
 		case <-tick.C:
+		case <-due.C:
 		case <-fast.C:
 			if time.Now().After(until) {
 				fast.Stop()
@@ -120,33 +123,59 @@ func (g *Gateway) followBorrowed() {
 			until = time.Now().Add(followFor)
 			fast.Reset(followSoon)
 		}
-		for _, r := range g.all() {
-			g.followOne(r)
+		if next := g.followAll(); !next.IsZero() {
+			due.Reset(time.Until(next))
 		}
 	}
 }
 
-// followOne applies the last Spec again if the router's namespace is not what it was.
-func (g *Gateway) followOne(r *router) {
+// followAll answers when a guard has something to let go; zero: none is known to.
+func (g *Gateway) followAll() (next time.Time) {
+	for _, r := range g.all() {
+		if t := g.followOne(r); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// followOne applies the last Spec again if the router's namespace is not what it was, and lets go what the guard has held long
+// enough.
+func (g *Gateway) followOne(r *router) (next time.Time) {
 	if !r.op.TryLock() { // whoever is at work sees it as it is
-		return
+		return time.Time{}
 	}
 	r.mu.Lock()
 	spec, over := r.spec, r.closing
 	r.mu.Unlock()
-	if over || spec.Router == "" || spec.Namespace == "" || r.glance(spec.Namespace) == r.seen {
+	var work func(vpn.Spec)
+	switch next = r.linger.next(); {
+	case over || spec.Router == "":
+		next = time.Time{}
+	case spec.Namespace != "" && r.glance(spec.Namespace) != r.seen:
+		work = r.takeOver
+	case !next.IsZero() && !g.now().Before(next):
+		work = r.release
+	}
+	if work == nil {
 		r.op.Unlock()
-		return
+		return next
 	}
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
 		defer r.op.Unlock()
-		g.log.Info("the router's namespace has changed", "router", r.id, "namespace", spec.Namespace)
-		if err := r.apply(g.closed, spec); err != nil && g.closed.Err() == nil {
-			g.log.Warn("take over a changed namespace", "router", r.id, "err", err)
-		}
+		work(spec)
 	}()
+	return time.Time{}
+}
+
+// takeOver needs op.
+func (r *router) takeOver(spec vpn.Spec) {
+	r.g.log.Info("the router's namespace has changed", "router", r.id, "namespace", spec.Namespace)
+	if err := r.apply(r.g.closed, spec); err != nil && r.g.closed.Err() == nil {
+		r.g.log.Warn("take over a changed namespace", "router", r.id, "err", err)
+	}
 }
 
 // watchNames tells of each name that comes or goes in netnsDir. Where it cannot, the looks every now and then remain.

@@ -34,7 +34,10 @@ type Config struct {
 	Bind map[string]string
 	// Pulse is the time between two looks at what the tunnels carry, and between two active probes; 0: 5 s.
 	Pulse time.Duration
-	Log   *slog.Logger // nil: none
+	// Linger is how long the guard still holds a pair of selectors that the Spec has no longer, as of a connection that is
+	// deleted to be created again; 0: 30 s. What a Removed router had goes at once.
+	Linger time.Duration
+	Log    *slog.Logger // nil: none
 }
 
 // Gateway makes Specs true on this machine. Its methods may be called from several goroutines.
@@ -101,11 +104,14 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: the host's network namespace: %w", err)
 	}
+	if cfg.Linger == 0 {
+		cfg.Linger = defaultLinger
+	}
 	g := &Gateway{home: home, cfg: cfg, log: log, now: time.Now, program: program, plane: plane, host: host, reports: newPublisher(), journal: events, routers: map[string]*router{}}
 	g.closed, g.close = context.WithCancel(context.Background())
 	g.names = newNames(g.now)
 	g.running.Add(3)
-	go g.followBorrowed()
+	go g.follow()
 	go g.keepLogsShort()
 	go g.followNames()
 	return g, nil

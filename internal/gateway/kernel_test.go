@@ -15,7 +15,7 @@ import (
 const (
 	timed     = "^TestCharonDies$"
 	scenarios = "^Test(TunnelInitiatedByUs|TunnelInitiatedByPeer|TunnelIKEv1|TunnelIPv6|TunnelAH|PeerKilledAndBack|OtherConnectionsKeepTheirSAs|" +
-		"CountersMatchWhatWasSent|Probe|WhyDown|Siblings|NoPlaintext|NoPacketLost|RemoveLeavesNothing)$"
+		"CountersMatchWhatWasSent|Probe|WhyDown|Siblings|NoPlaintext|NoPacketLost|RemoveLeavesNothing|Linger)$"
 )
 
 // TestKernelESP runs tests of this package again in a guest whose kernel does ESP: the same scenarios on the other data plane,
@@ -32,7 +32,7 @@ func TestKernelESP(t *testing.T) {
 	for _, run := range []struct {
 		count             int
 		pattern, parallel string
-	}{{1, timed, "-test.parallel=1"}, {14, scenarios, "-test.parallel=4"}} {
+	}{{1, timed, "-test.parallel=1"}, {15, scenarios, "-test.parallel=4"}} {
 		start := time.Now()
 		passed, err := guest.Tests(ctx, testbox.InGuest(), run.count, run.pattern, run.parallel)
 		if err != nil {

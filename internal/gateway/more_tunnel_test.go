@@ -67,7 +67,7 @@ func TestTunnelIPv6(t *testing.T) {
 // TestNoPlaintext puts somebody on the outer network who would answer for the branch's networks, were he asked in clear.
 func TestNoPlaintext(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "aaaaaab3-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
+	s := newSite(t, "aaaaaab3-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA), func(c *Config) { c.Linger = 5 * time.Second })
 	startHost(t, lab.HostConfig{
 		Name: "x-aaaaaab3", Bridge: BridgeName(testSpec(s.router).External.Network),
 		Address: prefixes("192.0.2.254/24", "10.2.0.1/32", "203.0.113.5/32"), Gateway: addrs("192.0.2.1"),
@@ -98,7 +98,13 @@ func TestNoPlaintext(t *testing.T) {
 	}
 	inClear("charon killed", "10.2.0.1", 0)
 	s.set(testSpec(s.router))
-	inClear("connection deleted", "10.2.0.1", 5)
+	inClear("connection deleted", "10.2.0.1", 0)
+	s.set(testSpec(s.router, c))
+	inClear("created again", "10.2.0.1", 0)
+	s.set(testSpec(s.router))
+	inClear("deleted again", "10.2.0.1", 0)
+	s.awaitUnguarded("10.2.0.0/24")
+	inClear("deleted some time ago", "10.2.0.1", 5)
 }
 
 // TestNoPacketLost sets, adopts and changes a sibling under a running ping.

@@ -29,6 +29,7 @@ type router struct {
 	plane   string       // Kernel or Userland: of the charon that runs
 	seen    sight        // of a borrowed namespace, when it was last made true
 	there   []netip.Addr // its addresses then, but ours
+	linger  lingering    // what the guard holds beyond the Spec
 
 	mu          sync.Mutex // state, below; never held over a VICI call
 	spec        vpn.Spec
@@ -79,14 +80,14 @@ var errRemoved = errors.New("the router is being removed")
 func (r *router) apply(ctx context.Context, spec vpn.Spec) error {
 	err := r.converge(ctx, spec)
 	if err != nil {
-		r.seen = sight{} // so that followBorrowed tries again, once there is something to try with
+		r.seen = sight{} // so that follow tries again, once there is something to try with
 	}
 	r.applied(spec, err)
 	return err
 }
 
 // converge does the work in the order that lets no packet out in clear: the guard stands before forwarding is on and
-// before charon knows a connection, and loses a rule only after the connection's SAs are gone.
+// before charon knows a connection, and loses a rule only some time after the connection's SAs are gone.
 func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err := os.MkdirAll(string(r.dir), 0o700); err != nil {
 		return err
@@ -104,6 +105,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if err := r.pickPlane(); err != nil {
 		return err
 	}
+	r.linger.leave(spec)
 	prepared := r.prepareBeside(ns, spec)
 	defer prepared() // before the namespace is left
 	wired := r.isWired(spec)
@@ -126,7 +128,7 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	if wired {
 		r.rewireSoon()
 	}
-	if extra {
+	if r.linger.count(r.g.now().Add(r.g.cfg.Linger)); extra {
 		_, err = r.setGuard(ns, spec, true)
 	}
 	return err
@@ -193,6 +195,7 @@ func (r *router) prepare(ns *namespace, spec vpn.Spec) (extra bool, err error) {
 
 // setGuard makes the guard true: nft rules, and on the kernel path the SPD, which holds without them.
 func (r *router) setGuard(ns *namespace, spec vpn.Spec, prune bool) (extra bool, err error) {
+	spec = r.linger.with(spec)
 	extra, err = guard{ns}.set(guardRules(spec, r.plane), prune)
 	if r.plane != Kernel {
 		return extra, err

@@ -213,8 +213,9 @@ func TestOtherConnectionsKeepTheirSAs(t *testing.T) {
 	if got := s.spis(s.router, "c2"); got != "" {
 		t.Errorf("c2 removed: it has SPIs %s", got)
 	}
-	if strings.Contains(s.ruleset(), "10.3.0.0/24") {
-		t.Error("the guard of a removed connection stands")
+	s.noPing("10.3.0.1")
+	if !strings.Contains(s.ruleset(), "10.3.0.0/24") {
+		t.Error("the guard of a connection that was removed just now is gone")
 	}
 	s.ping("10.2.0.1")
 }
