@@ -26,10 +26,11 @@ test-openstack: deps-test ## beside a real Keystone and Neutron from Debian's pa
 test-dataplane: deps-test ## what tunnels do: confusion matrix, attributes, leak capture, edits, kill run, peers on a real kernel; prints the tables
 	$(GO) test -count=1 -v -timeout 15m ./test/dataplane
 	$(GO) test -count=1 -v -timeout 10m ./test/kernel
-	$(GO) test -count=1 -v -timeout 10m -run Kernel ./internal/gateway
+	$(GO) test -count=1 -v -timeout 15m -run Kernel ./internal/gateway ./test/e2e
 
 soak: deps-test ## the long versions of the same, 200 kills among them: about 20 minutes, ends after 40 at the latest
 	CULVERT_SOAK=1 $(GO) test -count=1 -v -timeout 40m ./test/dataplane
+	CULVERT_SOAK=1 $(GO) test -count=1 -v -timeout 20m -run KernelESP ./test/e2e
 
 conformance: deps-test ## upstream's own suites and clients, unmodified, against the binary; `make test` runs them too
 	$(GO) test -count=1 -v -timeout 10m ./test/conformance

@@ -134,22 +134,29 @@ func TestPhysical(t *testing.T) {
 	}
 }
 
-// TestKernelGuard shows what nft makes of the guard of the kernel path; the rules need no ESP to be loaded.
+// TestKernelGuard shows what nft makes of the guard of the kernel path, in a namespace of our own and in the host's network; the
+// rules need no ESP to be loaded.
 func TestKernelGuard(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	ns, err := createNamespace("gwt-guard")
-	if err != nil {
-		t.Fatal(err)
+	for name, namespace := range map[string]string{"guard_kernel.txt": "", "guard_kernel_host.txt": HostNetwork} {
+		t.Run(name, func(t *testing.T) {
+			ns, err := createNamespace("gwt-guard")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				ns.Close()
+				if err := deleteNamespace("gwt-guard"); err != nil {
+					t.Error(err)
+				}
+			})
+			spec := dualStack(testSpec("r"))
+			spec.Namespace, spec.Mark = namespace, &vpn.Mark{Value: 0x04000000, Mask: 0xffff0000} // the mark is of no use on this path
+			if extra, err := (guard{ns}).set(guardRules(spec, Kernel), true); err != nil || extra {
+				t.Fatal(extra, err)
+			}
+			golden(t, name, output(t, "ip", "netns", "exec", "gwt-guard", "nft", "-s", "list", "ruleset"))
+		})
 	}
-	t.Cleanup(func() {
-		ns.Close()
-		if err := deleteNamespace("gwt-guard"); err != nil {
-			t.Error(err)
-		}
-	})
-	if extra, err := (guard{ns}).set(guardRules(dualStack(testSpec("r")), Kernel), true); err != nil || extra {
-		t.Fatal(extra, err)
-	}
-	golden(t, "guard_kernel.txt", output(t, "ip", "netns", "exec", "gwt-guard", "nft", "-s", "list", "ruleset"))
 }

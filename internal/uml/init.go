@@ -18,8 +18,12 @@ func Main() {
 	switch os.Getenv(roleVariable) {
 	case roleHost:
 		err = host()
+	case roleEmulator:
+		err = emulate()
 	case roleInit:
-		err = first()
+		err = first(userMode())
+	case roleEmulated:
+		err = first(emulated())
 	default:
 		return
 	}
@@ -33,19 +37,45 @@ const (
 	layersVariable = "CULVERT_UML_LAYERS"
 	roleHost       = "host"
 	roleInit       = "init"
+	roleEmulator   = "emulator"
+	roleEmulated   = "emulated"
 	serialLine     = "/dev/ttyS0"
 	modulesOfUML   = "/usr/lib/uml/modules" // where the package user-mode-linux has them
 )
 
-// first is the guest's first process.
-func first() error {
-	for _, step := range []func() error{overlay, furnish, modules, loopback} {
+// kind is what differs between guests, seen from within.
+type kind struct {
+	hostRoot func() (dir string, err error)    // has the host's root mounted, read-only, and overlays at hand
+	modules  string                            // the folder with one for each release of the kernel
+	line     func() (line *os.File, err error) // opens that to the test
+}
 
+func userMode() kind {
+	return kind{modules: modulesOfUML, line: terminal, hostRoot: func() (string, error) {
+		release, err := kernelRelease()
+		if err != nil {
+			return "", err
+		}
+		return "/", insert(filepath.Join(modulesOfUML, release, "kernel/fs/overlayfs/overlay.ko"))
+	}}
+}
+
+// first is the guest's first process.
+func first(k kind) error {
+	root, err := k.hostRoot()
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{func() error { return overlay(root) }, furnish, func() error { return modules(k.modules) }, loopback} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return serve()
+	line, err := k.line()
+	if err != nil {
+		return err
+	}
+	return serve(line)
 }
 
 // mount is one to be made.
@@ -64,7 +94,7 @@ func mountAll(list ...mount) error {
 }
 
 // overlay makes the host's root, which is mounted read-only, one that can be written to, in memory, and moves into it.
-func overlay() error {
+func overlay(root string) error {
 	if err := mountAll(mount{fs: "tmpfs", on: "/mnt"}); err != nil {
 		return err
 	}
@@ -73,14 +103,7 @@ func overlay() error {
 			return err
 		}
 	}
-	release, err := kernelRelease()
-	if err != nil {
-		return err
-	}
-	if err := insert(filepath.Join(modulesOfUML, release, "kernel/fs/overlayfs/overlay.ko")); err != nil {
-		return err
-	}
-	lower, err := layers()
+	lower, err := layers(root)
 	if err != nil {
 		return err
 	}
@@ -101,7 +124,7 @@ func overlay() error {
 }
 
 // layers mounts the folders that lie over the host's root, each by itself: an overlay takes no folder and one within it.
-func layers() (lower string, err error) {
+func layers(root string) (lower string, err error) {
 	for i, dir := range strings.FieldsFunc(os.Getenv(layersVariable), func(r rune) bool { return r == ':' }) {
 		on := fmt.Sprintf("/mnt/layer%d", i)
 		if err := os.Mkdir(on, 0o755); err != nil {
@@ -112,7 +135,7 @@ func layers() (lower string, err error) {
 		}
 		lower += on + ":"
 	}
-	return lower + "/", nil
+	return lower + root, nil
 }
 
 func kernelRelease() (string, error) {
@@ -150,7 +173,7 @@ exec /sbin/modprobe -d %s "$@"
 
 // modules lets the kernel load modules as it needs them: kmod finds them below a root of their own, since the host may have
 // no /lib/modules.
-func modules() error {
+func modules(folder string) error {
 	const root, helper = "/run/kmod", "/run/kmod/modprobe"
 	release, err := kernelRelease()
 	if err != nil {
@@ -159,7 +182,7 @@ func modules() error {
 	if err := os.MkdirAll(root+"/lib/modules", 0o755); err != nil {
 		return err
 	}
-	if err := os.Symlink(filepath.Join(modulesOfUML, release), filepath.Join(root, "lib/modules", release)); err != nil {
+	if err := os.Symlink(filepath.Join(folder, release), filepath.Join(root, "lib/modules", release)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(helper, []byte(fmt.Sprintf(loader, root)), 0o755); err != nil {

@@ -31,15 +31,7 @@ type child struct {
 	drain chan struct{} // closed when its output has been passed on
 }
 
-func serve() error {
-	line, err := os.OpenFile(serialLine, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-
-	if err := raw(line); err != nil {
-		return err
-	}
+func serve(line *os.File) error {
 	s := &server{out: line, ids: map[int]*child{}}
 
 	died := make(chan os.Signal, 1)
@@ -63,6 +55,15 @@ func serve() error {
 			s.answer(answer{ID: r.ID, Ended: true, Code: -1, Error: err.Error()})
 		}
 	}
+}
+
+// terminal is user-mode-linux's line to the test.
+func terminal() (*os.File, error) {
+	line, err := os.OpenFile(serialLine, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return line, raw(line)
 }
 
 // raw makes a terminal a plain line: no echo, no editing, no translation.

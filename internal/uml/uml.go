@@ -27,9 +27,10 @@ const bootLimit = 60 * time.Second
 
 // Config of a guest.
 type Config struct {
-	Memory int      // MB; 0 is 768. The host gives it as it is used
-	Taps   []string // tap devices of the present network namespace: the guest's vec0, vec1, …
-	Layers []string // folders whose files lie over the host's, such as unpacked packages
+	Memory   int      // MB; 0 is 768. The host gives it as it is used
+	Emulated bool     // Debian's own kernel in an emulator, which has nftables for IP; without Taps and Layers
+	Taps     []string // tap devices of the present network namespace: the guest's vec0, vec1, …
+	Layers   []string // folders whose files lie over the host's, such as unpacked packages
 }
 
 // Guest is a running one. Close it.
@@ -49,7 +50,11 @@ type Guest struct {
 
 // Start boots a guest and waits until its first process answers. The test binary's TestMain must begin with Main.
 func Start(ctx context.Context, cfg Config) (*Guest, error) {
-	if _, err := os.Stat(Kernel); err != nil {
+	program := Kernel
+	if cfg.Emulated {
+		program = emulator
+	}
+	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("user-mode-linux: %w: packaging/install-deps test installs it", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
@@ -106,7 +111,29 @@ func keeper(cfg Config) (*exec.Cmd, error) {
 	if memory == 0 {
 		memory = 768
 	}
-	args := []string{fmt.Sprintf("mem=%dM", memory), "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init=" + self, "quiet", "panic=-1",
+	args, role, err := arguments(cfg, self, memory)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return strings.ContainsAny(a, " \"") }); i >= 0 {
+		return nil, fmt.Errorf("%q cannot be on a kernel's command line", args[i])
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = []string{roleVariable + "=" + role, memoryVariable + "=" + fmt.Sprint(memory), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL, Setsid: true}
+	return cmd, nil
+}
+
+// arguments are those on the kernel's command line; role is the keeper's.
+func arguments(cfg Config, self string, memory int) (args []string, role string, err error) {
+	if cfg.Emulated {
+		if len(cfg.Taps)+len(cfg.Layers) > 0 {
+			return nil, "", errors.New("an emulated guest has neither taps nor layers")
+		}
+		return []string{"console=ttyS0", "quiet", "panic=-1", "mitigations=off", roleVariable + "=" + roleEmulated}, roleEmulator, nil
+	}
+	args = []string{fmt.Sprintf("mem=%dM", memory), "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init=" + self, "quiet", "panic=-1",
 		"con=null", "con0=null,fd:1", "ssl=null", "ssl0=fd:3,fd:4", roleVariable + "=" + roleInit}
 	for i, tap := range cfg.Taps {
 		args = append(args, fmt.Sprintf("vec%d:transport=tap,ifname=%s,depth=128", i, tap))
@@ -114,14 +141,7 @@ func keeper(cfg Config) (*exec.Cmd, error) {
 	if len(cfg.Layers) > 0 {
 		args = append(args, layersVariable+"="+strings.Join(cfg.Layers, ":"))
 	}
-	if i := slices.IndexFunc(args, func(a string) bool { return strings.ContainsAny(a, " \"") }); i >= 0 {
-		return nil, fmt.Errorf("%q cannot be on a kernel's command line", args[i])
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = []string{roleVariable + "=" + roleHost, memoryVariable + "=" + fmt.Sprint(memory), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL, Setsid: true}
-	return cmd, nil
+	return args, roleHost, nil
 }
 
 // startAndFollow starts the keeper on a thread that waits for its end: a parent-death signal comes when the thread dies
@@ -158,16 +178,25 @@ func (g *Guest) Close() error {
 // shall hold, and runs the kernel in it. The kernel cannot be the first process itself: it ends after a panic by a signal
 // that a first process does not get.
 func host() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("private mounts: %w", err)
-	}
-	const dir = "/mnt"
-	if err := unix.Mount("guest", dir, "tmpfs", 0, "size="+os.Getenv(memoryVariable)+"M,mode=700"); err != nil {
-		return fmt.Errorf("memory of the guest: %w", err)
+	dir, err := ofMemory()
+	if err != nil {
+		return err
 	}
 	cmd := exec.Command(Kernel, append([]string{"uml_dir=" + dir + "/", "umid=guest"}, os.Args[1:]...)...)
 	cmd.Env = []string{"TMPDIR=" + dir, "HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{os.NewFile(3, "to the guest"), os.NewFile(4, "from the guest")}
 	return cmd.Run()
+}
+
+// ofMemory lays a tmpfs over a folder, for this process and its children.
+func ofMemory() (dir string, err error) {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return "", fmt.Errorf("private mounts: %w", err)
+	}
+	const on = "/mnt"
+	if err := unix.Mount("guest", on, "tmpfs", 0, "size="+os.Getenv(memoryVariable)+"M,mode=700"); err != nil {
+		return "", fmt.Errorf("memory of the guest: %w", err)
+	}
+	return on, nil
 }

@@ -82,6 +82,29 @@ func TestGuest(t *testing.T) {
 	}
 }
 
+// TestEmulated asks the other kernel for what user-mode-linux lacks.
+func TestEmulated(t *testing.T) {
+	if g, err := Start(t.Context(), Config{Emulated: true, Taps: []string{"tap0"}}); err == nil {
+		t.Error(g.Close(), "an emulated guest with a tap")
+	}
+	dir := t.TempDir()
+	g, ctx := start(t, Config{Emulated: true}), limit(t)
+	for command, want := range map[string]string{
+		"uname -v": "Debian",
+		"nft 'add table inet a; add chain inet a b { type filter hook forward priority 0; }; add rule inet a b rt ipsec missing drop' && nft list ruleset":           "rt ipsec missing drop",
+		"ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 7 mode tunnel aead 'rfc4106(gcm(aes))' 0x" + strings.Repeat("00", 20) + " 128 && ip xfrm state": "rfc4106",
+		"touch " + dir + "/written && ls " + dir: "written",
+	} {
+		out, err := g.Run(ctx, "/bin/sh", "-c", command)
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v: %q, want %q", command, err, out, want)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the guest wrote %v to the host's disk: %v", left, err)
+	}
+}
+
 func TestSignalsAndOrphans(t *testing.T) {
 	g, ctx := start(t, Config{}), limit(t)
 	p, err := g.Start(Command{Args: []string{"/bin/sleep", "600"}})

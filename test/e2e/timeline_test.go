@@ -79,8 +79,16 @@ func (l *timeline) goesOn(what string, events ...string) {
 	var got []string
 	for end := time.Now().Add(20 * time.Second); !slices.Equal(got, l.want); time.Sleep(50 * time.Millisecond) {
 		if got = l.told(); time.Now().After(end) {
+			l.show()
 			l.t.Fatalf("%s; the timeline (-want +got):\n%s", what, cmp.Diff(l.want, got))
 		}
+	}
+}
+
+// show logs all of it.
+func (l *timeline) show() {
+	for _, e := range l.events() {
+		l.t.Log(e["created_at"], e["type"], e["status"], e["status_reason"], e["summary"], e["id"])
 	}
 }
 
@@ -118,6 +126,10 @@ func (l *timeline) told() (out []string) {
 			words = append(words, code)
 		}
 		out = append(out, strings.Join(words, " "))
+		// With its IKE_SA the tunnel is down; that the CHILD_SA has ended too charon says just after that, or just before it is noted.
+		if last := len(out) - 1; last > 0 && out[last] == "child_down" && strings.HasPrefix(out[last-1], "down ") {
+			out[last-1], out[last] = out[last], out[last-1]
+		}
 	}
 	return out
 }
