@@ -1,13 +1,16 @@
 package cli_test
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"culvert/internal/server"
 )
@@ -83,6 +86,27 @@ func TestPermissionDenied(t *testing.T) {
 		t.Fatal("needs root: only root can become somebody else")
 	}
 	home := t.TempDir()
+	nobody := asNobody(t, home)
+	o := &office{TB: t, cfg: server.Config{Data: filepath.Join(home, "data")}}
+	if err := os.Mkdir(o.cfg.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for said, args := range map[string][]string{
+		"culvert: may not read " + o.cfg.Data + "/keyset.json: run as root or as the server's user\n":             {"user", "list"},
+		"culvert: may not make " + home + "/new: run as root or as the server's user, or choose another folder\n": {"server", "--gateway=none", "--listen", "127.0.0.1:0", "--data", home + "/new"},
+	} {
+		cmd := nobody(args...)
+		cmd.Env = append(cmd.Env, "CULVERT_DATA="+o.cfg.Data)
+		out, _ := cmd.CombinedOutput() // the exit code is looked at below
+		if cmd.ProcessState.ExitCode() != 1 || string(out) != said {
+			t.Errorf("culvert %v as nobody: exit code %d:\n%s\nwant 1 and %q", args, cmd.ProcessState.ExitCode(), out, said)
+		}
+	}
+}
+
+// asNobody answers a function that makes commands of this program, in home, for a user without rights.
+func asNobody(t *testing.T, home string) func(args ...string) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -95,20 +119,68 @@ func TestPermissionDenied(t *testing.T) {
 	if err := errors.Join(os.WriteFile(program, binary, 0o755), os.Chmod(home, 0o755), os.Chmod(filepath.Dir(home), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	o := &office{TB: t, cfg: server.Config{Data: filepath.Join(home, "data")}}
-	if err := os.Mkdir(o.cfg.Data, 0o700); err != nil {
+	return func(args ...string) *exec.Cmd {
+		cmd := exec.Command(program, args...)
+		cmd.Env = append(os.Environ(), asCommand+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		return cmd
+	}
+}
+
+// What the help and a refusal advise to those who are not root works for them.
+func TestAdviceWithoutRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root: only root can become somebody else")
+	}
+	home := t.TempDir()
+	nobody := asNobody(t, home)
+	help, err := nobody("--help").Output()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for said, args := range map[string][]string{
-		"culvert: may not read " + o.cfg.Data + "/keyset.json: run as root or as the server's user\n":             {"user", "list"},
-		"culvert: may not make " + home + "/new: run as root or as the server's user, or choose another folder\n": {"server", "--gateway=none", "--listen", "127.0.0.1:0", "--data", home + "/new"},
-	} {
-		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), asCommand+"=1", "CULVERT_DATA="+o.cfg.Data)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		out, _ := cmd.CombinedOutput() // the exit code is looked at below
-		if cmd.ProcessState.ExitCode() != 1 || string(out) != said {
-			t.Errorf("culvert %v as nobody: exit code %d:\n%s\nwant 1 and %q", args, cmd.ProcessState.ExitCode(), out, said)
+	refused, err := nobody("server").CombinedOutput()
+	if err == nil {
+		t.Fatalf("culvert server as nobody: %s", refused)
+	}
+	_, tried, _ := strings.Cut(strings.TrimSpace(string(refused)), "or try culvert ")
+	for line := range strings.SplitSeq(string(help), "\n") {
+		if command, what, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "culvert "), "   "); strings.Contains(what, "needs no root") {
+			tried += "\n" + command
 		}
+	}
+	advice := strings.Split(strings.TrimSpace(tried), "\n")
+	if len(advice) != 2 {
+		t.Fatalf("advised is %q, want a command by the help and one by the refusal", advice)
+	}
+	for i, command := range advice {
+		dir := filepath.Join(home, fmt.Sprint("data", i))
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		serves(t, nobody(append(strings.Fields(strings.ReplaceAll(command, "DIR", dir)), "--listen", "127.0.0.1:0")...))
+	}
+}
+
+// serves starts a server and ends it once it serves.
+func serves(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }) // then its output ends
+	defer late.Stop()
+	said := false
+	for lines := bufio.NewScanner(out); !said && lines.Scan(); {
+		said = strings.HasPrefix(lines.Text(), "Culvert serves on ")
+	}
+	_ = cmd.Process.Kill()
+	if _ = cmd.Wait(); !said {
+		t.Errorf("%v does not serve: %s", cmd.Args, errs.String())
 	}
 }

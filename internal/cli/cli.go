@@ -19,10 +19,10 @@ const description = `IPsec site-to-site VPN as a service. Culvert speaks the Ope
 connection a real strongSwan tunnel, and says why a tunnel is down.
 
 Begin with:
-  culvert demo                      a server with a working tunnel to look at (needs root)
-  culvert sandbox wrong-psk         a server with a broken tunnel, to see what it says about it (needs root)
-  culvert server --data DIR         the server itself, with a gateway in the same process (needs root)
-  culvert server --gateway=none     the API alone (needs no root)`
+  culvert demo                                a server with a working tunnel to look at (needs root)
+  culvert sandbox wrong-psk                   a server with a broken tunnel, to see what it says about it (needs root)
+  culvert server --data DIR                   the server itself, with a gateway in the same process (needs root)
+  culvert server --gateway=none --data DIR    the API alone (needs no root)`
 
 type commands struct {
 	Server  serverCmd  `cmd:"" help:"Serve the API and, unless told otherwise, be the gateway."`

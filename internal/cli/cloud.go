@@ -32,7 +32,13 @@ func (f *cloudFlags) cloud() (k keystone.Config, neutron string, err error) {
 		}
 		neutron = f.NeutronURL
 	}
+	if f.Topology != "neutron" && f.NeutronURL != "" {
+		return k, "", errors.New("--neutron-url is for --topology=neutron")
+	}
 	if f.Identity != "keystone" {
+		if f.KeystoneURL != "" || f.ServicePasswordFile != "" {
+			return k, "", errors.New("--keystone-url and --service-password-file are for --identity=keystone")
+		}
 		return k, "", nil
 	}
 	if f.KeystoneURL == "" || f.ServicePasswordFile == "" {

@@ -24,17 +24,20 @@ func TestCloudFlags(t *testing.T) {
 		{append([]string{"--topology=neutron"}, keystone...), "--topology=neutron needs --neutron-url"},
 		{[]string{"--identity=keystone", "--keystone-url=http://127.0.0.1:1"}, "--identity=keystone needs"},
 		{[]string{"--identity=keystone", "--service-password-file=" + password}, "--identity=keystone needs"},
+		{[]string{"--keystone-url=http://127.0.0.1:1", "--service-password-file=" + password}, "are for --identity=keystone"},
+		{[]string{"--service-password-file=" + password}, "are for --identity=keystone"},
+		{append([]string{"--neutron-url=http://127.0.0.1:1"}, keystone...), "--neutron-url is for --topology=neutron"},
 		{append([]string{"--topology=neutron", "--neutron-url=http://user:swordfish-9@127.0.0.1"}, keystone...), "must be like https://"},
 		{[]string{"--identity=keystone", "--keystone-url=http://user:swordfish-9@127.0.0.1:1/v3", "--service-password-file=" + password}, "must be like https://"},
 		{append([]string{"--topology=neutron", "--neutron-url=127.0.0.1:9696"}, keystone...), "must be like https://"},
 	} {
 		var out, said bytes.Buffer
-		args := append([]string{"server", "--gateway=none", "--listen=127.0.0.1:0", "--data=" + filepath.Join(dir, "data")}, c.args...)
-		code := Main(args, "test", &out, &said)
-		called := 2 // wrongly: the flags against each other; what a URL may be is known where it is used
-		if strings.Contains(c.want, "must be like") {
-			called = 1
+		called, data := 2, filepath.Join(password, "data") // wrongly: the flags against each other; no server could start there
+		if strings.Contains(c.want, "must be like") {      // what a URL may be is known where it is used
+			called, data = 1, filepath.Join(dir, "data")
 		}
+		args := append([]string{"server", "--gateway=none", "--listen=127.0.0.1:0", "--data=" + data}, c.args...)
+		code := Main(args, "test", &out, &said)
 		if code != called || !strings.Contains(said.String(), c.want) || strings.Contains(said.String(), "swordfish") {
 			t.Errorf("%q: exit %d, %s", c.args, code, said.String())
 		}

@@ -73,7 +73,7 @@ func catalogNames(in map[string]string) (out []api.CatalogName) {
 
 func (c *serverCmd) Run(e *env) error {
 	if c.Gateway == "local" {
-		if err := needRoot("a server with a gateway", ", or try culvert server --gateway=none"); err != nil {
+		if err := needRoot("a server with a gateway", ", or try culvert server --gateway=none --data DIR"); err != nil {
 			return err
 		}
 	}

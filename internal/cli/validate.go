@@ -12,6 +12,7 @@ import (
 
 	"culvert/internal/api"
 	"culvert/internal/gateway"
+	"culvert/internal/store"
 	"culvert/internal/vpn"
 )
 
@@ -25,6 +26,17 @@ func (c *serverCmd) Validate() error {
 	}
 	if c.Gateway == "none" && c.Dataplane != "auto" {
 		return errors.New("--dataplane is for a gateway: give it to the agents, not beside --gateway=none")
+	}
+	if err := address("--listen", c.Listen); err != nil {
+		return err
+	}
+	if c.MetricsListen != "" {
+		if err := address("--metrics-listen", c.MetricsListen); err != nil {
+			return err
+		}
+	}
+	if err := database(c.Database); err != nil {
+		return err
 	}
 	if c.PublicURL != "" {
 		if err := hostURL("--public-url", c.PublicURL); err != nil {
@@ -135,7 +147,40 @@ func hostURL(flag, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.TrimRight(u.Path, "/") != "" ||
 		u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Errorf("%s must be http:// or https:// and a host, such as https://vpn.example.net", flag)
+		return fmt.Errorf("%s %s: it must be http:// or https:// and a host, such as https://vpn.example.net", flag, shown(text))
+	}
+	return nil
+}
+
+// shown is a value in a message, but for one that may hold a password.
+func shown(text string) string {
+	if strings.Contains(text, "@") {
+		return "(not shown: it names a user)"
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// address checks what is to be listened on.
+func address(flag, text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %q: it must be ADDRESS:PORT, such as 127.0.0.1:9696", flag, text)
+	}
+	return nil
+}
+
+// Validate is called by kong before Run.
+func (c *stage) Validate() error { return address("--listen", c.Listen) }
+
+// Validate is called by kong before Run.
+func (f *dataFlags) Validate() error { return database(f.Database) }
+
+func database(url string) error {
+	if err := store.CheckURL(url); err != nil {
+		return fmt.Errorf("--database: %w", err)
 	}
 	return nil
 }

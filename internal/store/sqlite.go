@@ -58,9 +58,10 @@ func openSQLite(ctx context.Context, c Config) (*sqlite, error) {
 // sqlitePath is the file's absolute path. The URL is not repeated in an error: it may hold a password.
 func sqlitePath(c Config) (string, error) {
 	path := strings.TrimPrefix(c.URL, "sqlite:")
+	if err := CheckURL(c.URL); err != nil {
+		return "", fmt.Errorf("database URL: %w", err)
+	}
 	switch {
-	case c.URL == path && strings.Contains(path, "://"):
-		return "", errors.New("database URL: want postgres://…, sqlite:PATH, a path, or nothing")
 	case path == "" && c.Dir == "":
 		return "", errors.New("database: neither a URL nor a data folder is given")
 	case path == "":

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"culvert/internal/resource"
 )
 
@@ -57,8 +59,24 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// CheckURL says what Open would say of Config.URL without looking for the database. A password is in no error.
+func CheckURL(url string) error {
+	if isPostgres(url) {
+		_, err := pgxpool.ParseConfig(url)
+		return err
+	}
+	if strings.Contains(url, "://") && !strings.HasPrefix(url, "sqlite:") {
+		return errors.New("want postgres://…, sqlite:PATH, a path, or nothing")
+	}
+	return nil
+}
+
+func isPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
 func openEngine(ctx context.Context, c Config) (engine, error) {
-	if strings.HasPrefix(c.URL, "postgres://") || strings.HasPrefix(c.URL, "postgresql://") {
+	if isPostgres(c.URL) {
 		return openPostgres(ctx, c.URL)
 	}
 	return openSQLite(ctx, c)
