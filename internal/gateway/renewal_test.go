@@ -1,9 +1,13 @@
 package gateway
 
 import (
+	"context"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"culvert/internal/vici"
 	"culvert/internal/vpn"
 )
 
@@ -82,4 +86,65 @@ func TestRefusedRenewal(t *testing.T) {
 		t.Errorf("the peer would not renew: SPIs %s, before %s", now, spis)
 	}
 	s.ping("10.2.0.1")
+}
+
+// TestEndedAttemptSaysNothing changes a connection while its attempt is not answered, which ends that attempt: when the peer
+// would have been given up, the tunnel that was made since is no dead peer's. Its next loss has no cause, and is not parked.
+func TestEndedAttemptSaysNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "4e4ea104-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
+	drop := func(rules ...string) {
+		if err := s.branch.Filter(t.Context(), rules, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drop("udp dport 500 drop")
+	c := testConnection("c1")
+	c.DPD = vpn.DPDSpec{Action: actionClear, Interval: 1, Timeout: 3}
+	s.set(testSpec(s.router, c))
+	attempt := time.Now()
+	log := func() string {
+		text, err := os.ReadFile(folder(s.folderOf(s.router)).log())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(log(), "retransmit 1 of request"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the attempt is not repeated:\n%s", log())
+		}
+	}
+	drop()
+	c.ESP.Lifetime = 3000
+	s.set(testSpec(s.router, c))
+	s.awaitUp(s.router, "c1")
+	r := s.find(s.router)
+	cause := func() string {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.conns["c1"].cause.Code
+	}
+	for end := attempt.Add(firstPatience + time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if got := cause(); isDead(got) {
+			t.Fatalf("a tunnel that stands would be lost for %s", got)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	conn, err := vici.Dial(ctx, folder(s.folderOf(s.router)).socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := s.spis(s.router, "c1")
+	if _, err := conn.Call(ctx, "terminate", vici.NewMessage().Set("ike", "c1").Set("force", "yes").Set("timeout", "-1")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.spis(s.router, "c1") == before || s.spis(s.router, "c1") == ""; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the tunnel is not made again after a loss without a cause")
+		}
+	}
+	s.awaitUp(s.router, "c1")
 }

@@ -111,13 +111,27 @@ func (s *session) endSilent() (again time.Time) {
 			continue
 		}
 		delete(s.silence, id)
-		s.r.gaveUp(request.connection, request.repeats)
-		end := vici.NewMessage().Set("ike-id", id).Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1")
-		if err := s.callLoosely(context.Background(), "terminate", end); err != nil {
+		if err := s.giveUp(context.Background(), id, request); err != nil {
 			s.r.g.log.Warn("end an SA whose peer is silent", "router", s.r.id, "connection", request.connection, "err", err)
 		}
 	}
 	return again
+}
+
+// giveUp ends an IKE_SA whose peer is silent. One that has ended meanwhile, as an attempt does when its connection is changed,
+// says nothing of the connection as it is now; charon tells of no such end.
+func (s *session) giveUp(ctx context.Context, id string, request request) error {
+	which := vici.NewMessage().Set("ike-id", id)
+	there := false
+	err := s.conn.Stream(ctx, "list-sas", "list-sa", which, func(*vici.Message) error {
+		there = true
+		return nil
+	})
+	if err != nil || !there {
+		return err
+	}
+	s.r.gaveUp(request.connection, request.repeats)
+	return s.callLoosely(ctx, "terminate", which.Set("force", "yes").Set("timeout", "-1").Set("loglevel", "-1"))
 }
 
 // gaveUp says what charon itself would say.
