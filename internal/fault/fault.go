@@ -53,7 +53,7 @@ const (
 	hostless               // on a server that no gateway host watches
 )
 
-// How long an answer may take: that of a peer, that of a silent one after charon has given up (8.1 s, and a look at why),
+// How long an answer may take: that of a peer, that of a silent one after charon has given up (8 s, and a look at why),
 // and that of one that falls silent (dead peer detection comes first).
 const (
 	soon   = 5 * time.Second

@@ -13,7 +13,7 @@ const maxInFlight = 3
 const (
 	firstBackoff = 1 * time.Second  // after the first failure
 	lastBackoff  = 30 * time.Second // never longer
-	attemptLimit = 12 * time.Second // charon itself gives up after 8.1 s
+	attemptLimit = 12 * time.Second // the session gives up after 8 s
 )
 
 // attempt is where a connection stands with being initiated.

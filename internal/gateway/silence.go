@@ -24,8 +24,8 @@ const (
 
 // How long a request may stay unanswered where no dpd.timeout says it.
 const (
-	firstPatience = 8125 * time.Millisecond // of the exchanges that make an IKE_SA: after three repetitions
-	plainPatience = 120 * time.Second       // dpd action disabled: a rekeying must not wait for ever either
+	firstPatience = 8 * time.Second   // of the exchanges that make an IKE_SA: just before the fourth repetition
+	plainPatience = 120 * time.Second // dpd action disabled: a rekeying must not wait for ever either
 )
 
 // repeated answers how long after a request its n-th repetition is sent.
@@ -110,7 +110,6 @@ func (s *session) endSilent() (again time.Time) {
 			}
 			continue
 		}
-		delete(s.silence, id)
 		if err := s.giveUp(context.Background(), id, request); err != nil {
 			s.r.g.log.Warn("end an SA whose peer is silent", "router", s.r.id, "connection", request.connection, "err", err)
 		}
@@ -118,8 +117,8 @@ func (s *session) endSilent() (again time.Time) {
 	return again
 }
 
-// giveUp ends an IKE_SA whose peer is silent. One that has ended meanwhile, as an attempt does when its connection is changed,
-// says nothing of the connection as it is now; charon tells of no such end.
+// giveUp ends an IKE_SA whose peer is silent, unless its answer has just come. One that has ended meanwhile, as an attempt does
+// when its connection is changed, says nothing of the connection as it is now; charon tells of no such end.
 func (s *session) giveUp(ctx context.Context, id string, request request) error {
 	which := vici.NewMessage().Set("ike-id", id)
 	there := false
@@ -127,6 +126,11 @@ func (s *session) giveUp(ctx context.Context, id string, request request) error 
 		there = true
 		return nil
 	})
+	s.readLog()
+	if now, waits := s.silence[id]; !waits || now.sent.After(request.sent) {
+		return err
+	}
+	delete(s.silence, id)
 	if err != nil || !there {
 		return err
 	}

@@ -43,10 +43,13 @@ func TestSilence(t *testing.T) {
 
 // charon repeats for longer than any dpd.timeout may be.
 func TestRepeated(t *testing.T) {
-	for n, want := range map[int]time.Duration{0: 0, 1: time.Second, 2: 2500 * time.Millisecond, 4: firstPatience} {
+	for n, want := range map[int]time.Duration{0: 0, 1: time.Second, 2: 2500 * time.Millisecond, 4: 8125 * time.Millisecond} {
 		if got := repeated(n); got != want {
 			t.Errorf("repetition %d comes after %s, want %s", n, got, want)
 		}
+	}
+	if repeated(3) >= firstPatience || firstPatience >= repeated(4) { // what was just sent may be answered
+		t.Errorf("a first exchange is given up after %s, want that between %s and %s", firstPatience, repeated(3), repeated(4))
 	}
 	if got := repeated(repeatTries + 1); got < 86400*time.Second {
 		t.Errorf("charon gives up after %s, before the longest dpd.timeout", got)

@@ -173,8 +173,8 @@ func versionAttributes(t *testing.T, table *attributes) {
 	}
 }
 
-// lifetimeAttributes: an IKE_SA and a CHILD_SA are replaced under pings. The peer rekeys here, as it may at any time; with
-// CULVERT_SOAK the lifetimes themselves, of 60 s, are waited for.
+// lifetimeAttributes: an IKE_SA and a CHILD_SA are replaced under pings. The peer rekeys here, as it may at any time; that
+// charon has our lifetimes its list of SAs says, and with CULVERT_SOAK those of 60 s are waited for.
 func lifetimeAttributes(t *testing.T, table *attributes) {
 	d := newDual(t)
 	branch := d.peer(0, swanctl(far{local: outer4(0), remote: d.External}), sitetest.Network(0))
@@ -186,39 +186,79 @@ func lifetimeAttributes(t *testing.T, table *attributes) {
 	first.StopWithoutLoss("it is rekeyed for its PFS group's sake", 100)
 	far := netip.MustParseAddr(outer4(0))
 	for _, sa := range []struct{ of, flag, name string }{{"ipsecpolicy", "--child", "far-net"}, {"ikepolicy", "--ike", "far"}} {
-		before, since, pings := c.SPIs(), time.Now(), c.PingOn(5*time.Millisecond)
+		before, ike, since, pings := c.SPIs(), onlyIKE(c, ""), time.Now(), c.PingOn(5*time.Millisecond)
 		d.Output1("swanctl", "--rekey", sa.flag, sa.name, "--uri", "unix:///run/dp/"+sitetest.Tag(t)+"/"+branch.Namespace()+"/charon.vici")
 		sitetest.Poll(t, 5*time.Second, "a CREATE_CHILD_SA exchange", func() bool { return len(wire.requests(far, since, exchangeCreateChild)) > 0 })
-		if sa.flag == "--child" {
-			sitetest.Poll(t, 10*time.Second, "other SPIs", func() bool {
-				now := c.SPIs()
-				return len(now) == 2 && !slices.Equal(now, before)
-			})
+		if sa.flag == "--ike" {
+			onlyIKE(c, ike)
+			c.KeepsSPIs("the IKE_SA is rekeyed", before)
+		} else {
+			c.AwaitRenewed(before)
 		}
 		quiet(1)
 		pings.StopWithoutLoss("the peer rekeys "+sa.name, 50)
 		if status, _ := d.status(c); status != "ACTIVE" {
 			t.Errorf("rekeyed: %s", status)
 		}
-		table.saw("lifetime of "+sa.of, "rekeyed by the peer", "CREATE_CHILD_SA; ACTIVE all the time, no ping lost (5 ms apart)")
+		table.saw("lifetime of "+sa.of, "rekeyed by the peer", "CREATE_CHILD_SA, other SPIs; ACTIVE all the time, no ping lost (5 ms apart)")
 	}
+	shortLives(t, d, c)
+	table.saw("lifetime of ikepolicy", "60 seconds", "charon is to rekey the IKE_SA before it is 55 s old (make soak: CREATE_CHILD_SA of ours, other SPIs, no ping lost)")
+	table.saw("lifetime of ipsecpolicy", "60 seconds", "charon is to rekey the CHILD_SA before it is 55 s old, and to end it with 60 s (make soak: CREATE_CHILD_SA of ours, other SPIs, no ping lost)")
 	if soak() {
-		realLifetimes(t, d, c, wire)
+		awaitLives(t, d, c, wire)
 	}
 }
 
-// realLifetimes waits for the gateway to rekey by itself: at nine tenths of 60 s.
-func realLifetimes(t *testing.T, d *dual, c *sitetest.Tunnel, wire *wire) {
+// shortLives sets both lifetimes to 60 s, one after the other, and waits until charon has SAs of these.
+func shortLives(t *testing.T, d *dual, c *sitetest.Tunnel) {
 	t.Helper()
 	short := client.Object{"lifetime": client.Object{"units": "seconds", "value": 60}}
+	lives := func() (ike, child, end int) {
+		for _, sa := range ikeOf(c) {
+			ike = max(ike, sa.rekeyIn)
+		}
+		for _, sa := range childSAs(d.Site) {
+			child, end = max(child, sa.rekeyIn), max(end, sa.endIn)
+		}
+		return ike, child, end
+	}
+	if ike, child, end := lives(); ike < 60 || child < 60 || end < 60 {
+		t.Errorf("before: rekeying in %d and %d s, the end of the CHILD_SA in %d s; all want to be longer than 60 s", ike, child, end)
+	}
 	d.Call("PUT", "/v2.0/vpn/ikepolicies/"+d.ike, client.Object{"ikepolicy": short})
+	sitetest.Poll(t, 15*time.Second, "an IKE_SA that is rekeyed in 54 s at most", func() bool {
+		ike, child, _ := lives()
+		return ike > 0 && ike <= 54 && child > 60
+	})
 	d.Call("PUT", "/v2.0/vpn/ipsecpolicies/"+d.ipsec, client.Object{"ipsecpolicy": short})
+	sitetest.Poll(t, 15*time.Second, "a CHILD_SA that is rekeyed in 54 s at most, and ends with 60 s", func() bool {
+		_, child, end := lives()
+		return child > 0 && child <= 54 && end > 0 && end <= 60
+	})
 	c.AwaitActive()
-	c.Settle()
+}
+
+// awaitLives waits for the gateway to rekey by itself: both SAs come to have other SPIs, and no IKE_SA is made anew for it.
+func awaitLives(t *testing.T, d *dual, c *sitetest.Tunnel, wire *wire) {
+	t.Helper()
+	settle(t, c)
+	child, ike := spisOf(c), onlyIKE(c, "")
 	since, pings := time.Now(), c.PingOn(5*time.Millisecond)
-	sitetest.Poll(t, 150*time.Second, "three rekeyings of ours", func() bool { return len(wire.requests(d.v4, since, exchangeCreateChild)) >= 3 })
+	for what, changed := range map[string]func() bool{
+		"an ike_rekey":  func() bool { sas := ikeOf(c); return len(sas) == 1 && sas[0].spis != ike },
+		"a child_rekey": func() bool { now := spisOf(c); return now != "" && now != child },
+	} {
+		sitetest.Poll(t, 90*time.Second, what, changed)
+		t.Logf("lifetimes of 60 s: %s within %s", what, time.Since(since).Round(time.Second))
+	}
 	pings.StopWithoutLoss("both lifetimes are 60 s", 5000)
-	t.Logf("lifetimes of 60 s: CREATE_CHILD_SA after %s", time.Since(since).Round(time.Second))
+	if n := len(wire.requests(d.v4, since, exchangeCreateChild)); n < 2 {
+		t.Errorf("%d CREATE_CHILD_SA requests of ours, want at least 2", n)
+	}
+	if n := len(wire.requests(d.v4, since, exchangeInit)); n > 0 {
+		t.Errorf("%d IKE_SA_INIT requests of ours: an IKE_SA was made anew, not rekeyed", n)
+	}
 }
 
 // pfsAttribute: the first exchange of IKEv2 does not speak of the group, so it is tried a moment later.

@@ -148,14 +148,16 @@ func (l *leaks) renewed(do func()) {
 
 func (l *leaks) rekey(what, name string) {
 	l.T.Helper()
-	before := settle(l.T, l.c)
+	before, ike := settle(l.T, l.c), onlyIKE(l.c, "")
 	l.Output1("swanctl", "--rekey", what, name, "--uri", "unix://"+l.RouterFile("charon.vici"))
-	if what == "--child" {
-		sitetest.Poll(l.T, 5*time.Second, "another CHILD_SA", func() bool {
-			now := spisOf(l.c)
-			return now != "" && now != before
-		})
+	if what == "--ike" {
+		onlyIKE(l.c, ike)
+		return
 	}
+	sitetest.Poll(l.T, 5*time.Second, "another CHILD_SA", func() bool {
+		now := spisOf(l.c)
+		return now != "" && now != before
+	})
 }
 
 // childName is that of the connection's CHILD_SA in charon.
