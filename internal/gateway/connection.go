@@ -23,6 +23,7 @@ type connection struct {
 	parked      bool          // lost, and the dpd action says not to initiate again
 	demand      *uint64       // dpd action hold: what the guard had counted when it was parked
 	try         attempt
+	failedAt    time.Time            // an attempt failed, or the tunnel was lost; zero: neither
 	adopted     bool                 // it may have been before this process
 	met         bool                 // this process has seen that it is in charon
 	told        told                 // what its timeline has

@@ -35,7 +35,7 @@ func isDead(code string) bool { return code == livenessLost || code == "peer_not
 
 // lose takes the state of a connection that was up.
 func (c *connection) lose(f finding, now time.Time, random float64) {
-	c.parked, c.demand = false, nil
+	c.parked, c.demand, c.failedAt = false, nil, now
 	if isDead(f.Code) {
 		f.Hint += afterwards(c.spec)
 	}

@@ -12,10 +12,10 @@ import (
 	"culvert/internal/vpn"
 )
 
-// How often a peer's name is looked up: again soon after a failure, and every minute while it resolves.
+// How often a peer's name is looked up: again soon after that or the peer failed, and every minute otherwise.
 const (
 	lookUpAgain  = time.Minute
-	retryLookUp  = 5 * time.Second
+	retryLookUp  = 5 * time.Second // after the last one began, or after it failed
 	lookUpLimit  = 5 * time.Second
 	lookUpsAtOne = 8 // at once
 )
@@ -35,6 +35,7 @@ type names struct {
 type resolution struct {
 	addrs []netip.Addr // sorted; the last good answer
 	err   error        // of the last look-up
+	asked time.Time    // it began then
 	next  time.Time    // look up again then
 	busy  bool
 }
@@ -91,7 +92,7 @@ func (n *names) due() (out []string) {
 	defer n.mu.Unlock()
 	for name, r := range n.known {
 		if !r.busy && !r.next.After(n.now()) && len(out) < lookUpsAtOne {
-			r.busy = true
+			r.busy, r.asked = true, n.now()
 			out = append(out, name)
 		}
 	}
@@ -126,13 +127,18 @@ func (n *names) resolve(ctx context.Context, name string) {
 	r.addrs = addrs
 }
 
-// keepOnly forgets the names that no router uses any more.
-func (n *names) keepOnly(used map[string]bool) {
+// use takes in which names the routers use, and when a peer of that name failed last: it may have moved, so that its name is
+// looked up again soon. Names that nobody uses any more are forgotten.
+func (n *names) use(failed map[string]time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for name, r := range n.known {
-		if !used[name] && !r.busy {
+		at, used := failed[name]
+		if !used && !r.busy {
 			delete(n.known, name)
+		}
+		if soon := r.asked.Add(retryLookUp); at.After(r.asked) && soon.Before(r.next) {
+			r.next = soon
 		}
 	}
 }
@@ -149,7 +155,7 @@ func (g *Gateway) followNames() {
 		case <-tick.C:
 		case <-g.names.wake:
 		}
-		g.names.keepOnly(g.namesInUse())
+		g.names.use(g.namesInUse())
 		for _, name := range g.names.due() {
 			g.running.Add(1)
 			go func() {
@@ -167,13 +173,17 @@ func (g *Gateway) followNames() {
 	}
 }
 
-// namesInUse are the peers of all routers that are given by name.
-func (g *Gateway) namesInUse() map[string]bool {
-	used := map[string]bool{}
+// namesInUse are the peers of all routers as they are given, by name or not, and when an attempt or a tunnel of one failed last.
+func (g *Gateway) namesInUse() map[string]time.Time {
+	used := map[string]time.Time{}
 	for _, r := range g.all() {
 		r.mu.Lock()
-		for _, c := range r.spec.Connections {
-			used[c.PeerAddress] = true
+		for _, want := range r.spec.Connections {
+			at := used[want.PeerAddress]
+			if c := r.conns[want.ID]; c != nil && c.failedAt.After(at) {
+				at = c.failedAt
+			}
+			used[want.PeerAddress] = at
 		}
 		r.mu.Unlock()
 	}

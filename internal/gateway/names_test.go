@@ -75,6 +75,46 @@ func TestPeerByName(t *testing.T) {
 	}
 }
 
+// A peer that moves is found at its new address before a minute is over: an attempt that failed has its name looked up again.
+func TestPeerMoves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "aaaaabc8-8888-4888-8888-888888888888", branchSwanctl(testPSK, netA))
+	resolver := &hosts{known: map[string][]netip.Addr{"moves.example.net": {netip.MustParseAddr("192.0.2.9")}}}
+	s.names.lookup = resolver.lookup
+	c := testConnection("c1")
+	c.PeerAddress = "moves.example.net"
+	s.set(testSpec(s.router, c))
+	s.awaitReason(s.router, "c1", "peer_unreachable")
+	resolver.set("moves.example.net", netip.MustParseAddr("192.0.2.2"))
+	s.awaitUp(s.router, "c1")
+	s.ping("10.2.0.1")
+}
+
+// However often a peer fails, its name is looked up once in 5 s at most, and once a minute when it does not.
+func TestPaceOfLookUps(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	n := newNames(func() time.Time { return now })
+	n.lookup = (&hosts{known: map[string][]netip.Addr{"a": {netip.MustParseAddr("192.0.2.2")}, "b": {netip.MustParseAddr("192.0.2.3")}}}).lookup
+	n.known["a"], n.known["b"] = &resolution{}, &resolution{}
+	asked := map[string]int{}
+	failed := map[string]time.Time{"a": {}, "b": {}}
+	for start := now; now.Sub(start) < time.Minute; now = now.Add(time.Second) {
+		failed["a"] = now
+		n.use(failed)
+		for _, name := range n.due() {
+			asked[name]++
+			n.resolve(t.Context(), name)
+		}
+	}
+	if asked["a"] != 12 || asked["b"] != 1 {
+		t.Errorf("look-ups in a minute: %v, want 12 of a peer that fails all the time, 1 of one that does not", asked)
+	}
+	n.use(map[string]time.Time{"b": {}})
+	if n.known["a"] != nil || n.known["b"] == nil {
+		t.Errorf("known: %v, want b alone", n.known)
+	}
+}
+
 func TestAddressOfAName(t *testing.T) {
 	a, b, six := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3"), netip.MustParseAddr("2001:db8::2")
 	c := vpn.ConnectionSpec{LocalAddress: netip.MustParseAddr("192.0.2.1"), PeerAddress: "peer.example.net"}

@@ -75,6 +75,7 @@ func (c *connection) failed(now time.Time, random float64) {
 		return
 	}
 	c.try.fail(now, random)
+	c.failedAt = now
 	if !c.renewing {
 		return
 	}
