@@ -92,7 +92,7 @@ func TestRefusedRenewal(t *testing.T) {
 // would have been given up, the tunnel that was made since is no dead peer's. Its next loss has no cause, and is not parked.
 func TestEndedAttemptSaysNothing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "4e4ea104-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
+	s := newSite(t, "4e4ea106-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
 	drop := func(rules ...string) {
 		if err := s.branch.Filter(t.Context(), rules, nil); err != nil {
 			t.Fatal(err)

@@ -21,8 +21,8 @@ import (
 // a tunnel; the SPD's entries of the guard are gone too. Without the rules the packets pass.
 func TestTablesHoldAlone(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "aaaaaab6-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
-	other := startHost(t, lab.HostConfig{Name: "x-aaaaaab6", Bridge: BridgeName(testSpec(s.router).External.Network),
+	s := newSite(t, "aaaaaab9-1111-4111-8111-111111111111", branchSwanctl(testPSK, netA))
+	other := startHost(t, lab.HostConfig{Name: "x-aaaaaab9", Bridge: BridgeName(testSpec(s.router).External.Network),
 		Address: prefixes("192.0.2.254/24", "10.2.0.1/32"), Gateway: addrs("192.0.2.1")})
 	s.set(testSpec(s.router, testConnection("c1")))
 	s.awaitUp(s.router, "c1")
