@@ -108,6 +108,7 @@ func (r *router) noteFinding(c *connection, f finding, now time.Time) {
 	if f.Code == "no_proposal_chosen" {
 		f = r.inquire(c, f, now)
 	}
+	f = r.namesakes(c, f)
 	c.note(f, now)
 	if c.try.inFlight() && !f.brief && (c.state != vpn.StateUp || c.renewing && f.refuses()) {
 		c.failed(now, jitter())

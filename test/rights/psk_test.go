@@ -3,6 +3,7 @@ package rights
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -104,7 +105,18 @@ func TestNoErrorShowsTheKey(t *testing.T) {
 			w.do(caller{"broken " + c.name, c.token}, "PUT", list+"/"+w.made["home ipsec_site_connection"], raw)
 		}
 	}
-	for _, path := range []string{"/metrics", "/v2.0/metrics", "/healthz", "/openapi.json", "/debug/pprof/", "/debug/vars"} {
+	scraped := httptest.NewRecorder()
+	w.srv.Metrics.ServeHTTP(scraped, httptest.NewRequest("GET", "/metrics", nil))
+	if text := scraped.Body.String(); scraped.Code != 200 || !strings.Contains(text, w.made["home ipsec_site_connection"]) {
+		t.Errorf("the metrics tell nothing of the connection: %d %s", scraped.Code, text)
+	} else {
+		for _, key := range []string{homeKey, awayKey} {
+			if shows(text, key) {
+				t.Errorf("the metrics have a secret that begins with %.3s", key)
+			}
+		}
+	}
+	for _, path := range []string{"/v2.0/metrics", "/healthz", "/openapi.json", "/debug/pprof/", "/debug/vars"} {
 		for _, name := range []string{"nobody", "reader"} {
 			w.send(w.by(name), "GET", path, nil, nil)
 		}
