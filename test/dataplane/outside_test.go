@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// captureRoom is what may wait to be read of a capture, in bytes: seconds of traffic.
+const captureRoom = 32 << 20
+
 // outside is a capture on the gateway's outside link, or rather on its other end in the sandbox: so it stands before the
 // link does, and sees the link again when it is made anew.
 type outside struct {
@@ -42,7 +45,7 @@ func watch(t *testing.T, link string, local, peer []netip.Prefix) *outside {
 	all := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(all))
 	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, captureRoom)
 	}
 	if err == nil {
 		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 20000})
@@ -55,9 +58,20 @@ func watch(t *testing.T, link string, local, peer []netip.Prefix) *outside {
 	t.Cleanup(func() {
 		close(o.done)
 		<-o.ended
+		o.missedNothing(t)
 		_ = unix.Close(fd)
 	})
 	return o
+}
+
+// missedNothing fails where the kernel dropped packets that the capture was too slow for.
+func (o *outside) missedNothing(t *testing.T) {
+	stats, err := unix.GetsockoptTpacketStats(o.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		t.Errorf("capture: %v", err)
+	} else if t.Logf("the capture got %d packets of all links, and missed %d", stats.Packets-stats.Drops, stats.Drops); stats.Drops > 0 {
+		t.Errorf("the capture missed %d packets, so that nobody knows what they were", stats.Drops)
+	}
 }
 
 func (o *outside) read(t *testing.T) {
@@ -75,7 +89,7 @@ func (o *outside) read(t *testing.T) {
 		case err != nil:
 			t.Errorf("capture: %v", err)
 			return
-		case ok && n >= 20 && buffer[0]>>4 == 4 && o.name(ll.Ifindex) == o.link:
+		case ok && n >= 20 && o.name(ll.Ifindex) == o.link:
 			o.take(buffer[:n])
 		}
 	}
@@ -97,14 +111,14 @@ func (o *outside) name(index int) string {
 func (o *outside) take(packet []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	src, dst := netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20]))
+	src, dst, protocol, body := addressesOf(packet)
 	switch {
 	case in(o.local, src) && in(o.peer, dst), in(o.peer, src) && in(o.local, dst):
 		o.seen.plain++
-		o.seen.example = fmt.Sprintf("%s > %s protocol %d", src, dst, packet[9])
+		o.seen.example = fmt.Sprintf("%s > %s protocol %d", src, dst, protocol)
 	case in(o.local, src) || in(o.local, dst):
 		o.seen.others++
-	case isESP(packet):
+	case isESP(protocol, body):
 		o.seen.encrypted++
 	}
 }
@@ -119,12 +133,10 @@ func in(list []netip.Prefix, a netip.Addr) bool {
 }
 
 // isESP tells ESP in UDP from IKE, whose marker is four zero bytes (RFC 3948 section 2.2).
-func isESP(packet []byte) bool {
-	header := int(packet[0]&15) * 4
-	if packet[9] != unix.IPPROTO_UDP || len(packet) < header+12 {
+func isESP(protocol byte, udp []byte) bool {
+	if protocol != unix.IPPROTO_UDP || len(udp) < 12 {
 		return false
 	}
-	udp := packet[header:]
 	on4500 := binary.BigEndian.Uint16(udp) == 4500 || binary.BigEndian.Uint16(udp[2:]) == 4500
 	return on4500 && binary.BigEndian.Uint32(udp[8:]) != 0
 }
