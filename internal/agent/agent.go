@@ -17,7 +17,8 @@ import (
 // Gateway is what the loop needs of a machine.
 type Gateway interface {
 	// Set makes the Spec true, whatever was there before. Calls for one router never overlap. An error with a method
-	// Hint() string says what the operator can do.
+	// Hint() string says what the operator can do, one with Step() string what was being done: both are for tenants to read,
+	// the error's text for the log alone.
 	Set(ctx context.Context, s vpn.Spec) error
 	// Remove takes everything of a router away; it is no error when nothing is there.
 	Remove(ctx context.Context, router string) error

@@ -278,11 +278,12 @@ func TestRetries(t *testing.T) {
 		t.Errorf("seen from %q to %q", got.FirstSeen, got.LastSeen)
 	}
 	got.FirstSeen, got.LastSeen = "", ""
-	want := vpn.Reason{Code: "gateway_failed", Side: "ours", Phase: "local", Summary: "charon said no to ****** in two lines",
-		Hint: "look at the agent's log; the gateway tries again by itself"}
+	want := vpn.Reason{Code: "gateway_failed", Side: "ours", Phase: "local", Summary: "the gateway host could not set the router up; its log has the details",
+		Hint: "the gateway tries again by itself; whoever runs it finds the cause in the agent's log"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	w.until("the log has the details", func() bool { return strings.Contains(w.log.String(), "charon said no to ****** in two lines") })
 }
 
 // A router that is slow holds up no other, and then gets the newest Spec alone.

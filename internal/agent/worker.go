@@ -101,7 +101,7 @@ func (a *Agent) failed(j *job, err error, said string, first time.Time, again ti
 	a.Log.Log(context.Background(), level, "the gateway failed; trying again until it works", "router", j.spec.Router, "rev", j.spec.Rev,
 		"error", text, "again_in", again)
 	if !j.unnamed {
-		a.reports.add(failure(j.spec, text, hint(err), first))
+		a.reports.add(failure(j.spec, outcome(err), hint(err), first))
 	}
 	return text
 }
@@ -111,7 +111,16 @@ func hint(err error) string {
 	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
 		return h.Hint()
 	}
-	return "look at the agent's log; the gateway tries again by itself"
+	return "the gateway tries again by itself; whoever runs it finds the cause in the agent's log"
+}
+
+// outcome is what anybody may read of an error. The error itself names interfaces, paths and programs of the gateway's host.
+func outcome(err error) string {
+	doing := "set the router up"
+	if s := (interface{ Step() string })(nil); errors.As(err, &s) {
+		doing = s.Step()
+	}
+	return "the gateway host could not " + doing + "; its log has the details"
 }
 
 // apply makes one Spec true.

@@ -96,10 +96,10 @@ func (r *router) borrow(name string) (*namespace, error) {
 	}
 	ns, err := r.g.openNamed(name)
 	if errors.Is(err, os.ErrNotExist) && isBound(r.g, r.id) {
-		return nil, fmt.Errorf("--bind-router: it is not there: %w", err)
+		return nil, advised{fmt.Errorf("--bind-router: it is not there: %w", err), "make the network namespace that --bind-router of the gateway names for this router"}
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("the cloud's L3 agent has not made it on this host: %w", err)
+		return nil, advised{fmt.Errorf("the cloud's L3 agent has not made it on this host: %w", err), "the cloud's L3 agent has not made this router on the gateway's host"}
 	}
 	return ns, err
 }

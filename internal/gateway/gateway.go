@@ -143,7 +143,7 @@ func (g *Gateway) router(id string) (*router, error) {
 // and nothing that disturbs traffic. A Removed Spec is Remove. Either way a report follows; it says why Set failed.
 func (g *Gateway) Set(ctx context.Context, spec vpn.Spec) error {
 	if spec.Removed {
-		err := g.Remove(ctx, spec.Router)
+		err := during("remove the router", g.Remove(ctx, spec.Router))
 		report := vpn.Report{Router: spec.Router, Rev: spec.Rev, Ready: err == nil}
 		if err != nil {
 			report.Reason = stamp(gatewayFailed(err), nil, g.now())

@@ -116,22 +116,28 @@ func (w *wires) lower(l vpn.Link) (netlink.Link, bool, error) {
 	}
 	name, ok := w.physical[l.Physical]
 	if !ok {
-		return nil, false, unreachable{fmt.Errorf("physical network %q is mapped to no interface of this gateway", l.Physical)}
+		return nil, false, unreachable(fmt.Errorf("physical network %q is mapped to no interface of this gateway", l.Physical))
 	}
 	lower, err := w.host.LinkByName(name)
 	if err != nil {
-		return nil, false, unreachable{fmt.Errorf("interface %s of physical network %q: %w", name, l.Physical, err)}
+		return nil, false, unreachable(fmt.Errorf("interface %s of physical network %q: %w", name, l.Physical, err))
 	}
 	return lower, lower.Type() == "bridge", nil
 }
 
-// unreachable is a physical network that the gateway has no way to.
-type unreachable struct{ error }
+// unreachable says that the gateway has no way to a physical network.
+func unreachable(err error) error { return advised{err, "check --physical-network of the gateway"} }
 
-func (u unreachable) Unwrap() error { return u.error }
+// advised is an error with what to do about it, in words that a tenant may read.
+type advised struct {
+	error
+	hint string
+}
+
+func (a advised) Unwrap() error { return a.error }
 
 // Hint is for the reason of a status.
-func (u unreachable) Hint() string { return "check --physical-network of the gateway" }
+func (a advised) Hint() string { return a.hint }
 
 // fits tells whether an existing interface is of the wanted kind and hangs on the right link; what else differs can be
 // mended in place.

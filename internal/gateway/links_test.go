@@ -134,6 +134,48 @@ func TestPhysical(t *testing.T) {
 	}
 }
 
+// TestFailureNamesNothingOfTheHost has each step fail that an operator's mistake can make fail: the error, which is logged, names
+// what was not there, the reason, which tenants read, what could not be done.
+func TestFailureNamesNothingOfTheHost(t *testing.T) {
+	needRoot(t)
+	const router = "bbbbbbb6-1111-4111-8111-111111111111"
+	runDir := tempDir(t)
+	removeAfter(t, runDir, router)
+	f := newFixture(t, runDir)
+	charon := f.program
+	for _, x := range []struct {
+		secret, step, hint string
+		spoil              func(g *Gateway, s *vpn.Spec)
+	}{
+		{"gwt-secret0", "connect the router to its networks", "check --physical-network of the gateway", func(g *Gateway, s *vpn.Spec) {
+			g.cfg.Physical = map[string]string{"wan": "gwt-secret0"}
+			s.External.Physical = "wan"
+		}},
+		{"/gwt/secret1", "start the router's IKE daemon", "", func(g *Gateway, s *vpn.Spec) { g.program = "/gwt/secret1" }},
+		{"gwt-secret2", "enter the router's network namespace", "the cloud's L3 agent has not made this router on the gateway's host", func(g *Gateway, s *vpn.Spec) { s.Namespace = "gwt-secret2" }},
+	} {
+		spec := testSpec(router, testConnection("c1"))
+		f.rev++
+		spec.Rev = f.rev
+		x.spoil(f.Gateway, &spec)
+		r, err := f.Gateway.router(router)
+		if err == nil {
+			err = r.set(t.Context(), spec)
+		}
+		if err == nil || !strings.Contains(err.Error(), x.secret) {
+			t.Errorf("%s: the error is %v", x.step, err)
+			continue
+		}
+		r.mu.Lock()
+		why := *r.failure
+		r.mu.Unlock()
+		if want := "the gateway host could not " + x.step + "; its log has the details"; why.Summary != want || x.hint != "" && why.Hint != x.hint || strings.Contains(why.Hint, x.secret) {
+			t.Errorf("the reason is %+v, want %q, %q", why, want, x.hint)
+		}
+		f.program, f.cfg.Physical = charon, nil
+	}
+}
+
 // TestKernelGuard shows what nft makes of the guard of the kernel path, in a namespace of our own and in the host's network; the
 // rules need no ESP to be loaded.
 func TestKernelGuard(t *testing.T) {

@@ -55,6 +55,9 @@ func charonDied() vpn.Reason {
 func lost() vpn.Reason {
 	return reason("sa_lost", "unknown", "liveness", "the tunnel's SA ended and charon gave no reason", "")
 }
+
+// gatewayFailed says of an error what a tenant may know: what could not be done, and whom to turn to. The error itself names
+// interfaces, paths and programs of the host; it is for the log.
 func gatewayFailed(err error) vpn.Reason {
 	hint := ""
 	if h := (interface{ Hint() string })(nil); errors.As(err, &h) {
@@ -63,7 +66,31 @@ func gatewayFailed(err error) vpn.Reason {
 	if errors.Is(err, errCharonEnded) {
 		return charonDied()
 	}
-	return reason("gateway_error", "ours", "local", "the gateway could not set the router up: "+err.Error(), hint)
+	doing := "set the router up"
+	if s := (interface{ Step() string })(nil); errors.As(err, &s) {
+		doing = s.Step()
+	}
+	return reason("gateway_error", "ours", "local", "the gateway host could not "+doing+"; its log has the details", hint)
+}
+
+// stepError is an error with what was being done, in words that a tenant may read.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e stepError) Unwrap() error { return e.err }
+
+// Step is for the reason of a status: "the gateway host could not …".
+func (e stepError) Step() string { return e.step }
+
+// during says of an error what was being done; it stays as it is where it says so already.
+func during(step string, err error) error {
+	if s := (interface{ Step() string })(nil); err == nil || errors.As(err, &s) {
+		return err
+	}
+	return stepError{step, err}
 }
 
 // stamp gives a reason its times: FirstSeen stays while the code does.

@@ -94,16 +94,16 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 	}
 	ns, err := r.namespace(spec)
 	if err != nil {
-		return err
+		return during("enter the router's network namespace", err)
 	}
 	defer r.leave(ns)
 	if spec.Namespace != "" {
 		if err := r.arrive(ns); err != nil {
-			return err
+			return during("enter the router's network namespace", err)
 		}
 	}
 	if err := r.pickPlane(); err != nil {
-		return err
+		return during("take over the router's IKE daemon", err)
 	}
 	r.linger.leave(spec)
 	prepared := r.prepareBeside(ns, spec)
@@ -114,16 +114,16 @@ func (r *router) converge(ctx context.Context, spec vpn.Spec) error {
 			return err
 		}
 		if err := r.setWiring(ns, spec); err != nil {
-			return err
+			return during("connect the router to its networks", err)
 		}
 	}
 	s, fresh, err := r.connect(ctx, ns, outerAddresses(spec), prepared)
 	if err != nil {
-		return err
+		return during("start the router's IKE daemon", err)
 	}
 	extra, err := r.setConnections(ctx, s, spec, fresh, prepared)
 	if err != nil {
-		return err
+		return during("give the connections to the router's IKE daemon", err)
 	}
 	if wired {
 		r.rewireSoon()
@@ -165,6 +165,7 @@ func (r *router) prepareBeside(ns *namespace, spec vpn.Spec) preparation {
 	go func() {
 		defer close(done)
 		extra, err = r.prepare(ns, spec)
+		err = during("set the packet filter that keeps the tunnels' traffic in", err)
 	}()
 	return func() (bool, error) {
 		<-done
