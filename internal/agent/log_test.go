@@ -77,8 +77,9 @@ func TestSameFailureIsLoggedOnce(t *testing.T) {
 type hinted struct{ error }
 
 func (hinted) Hint() string { return "turn the knob" }
+func (hinted) Step() string { return "lay the wire" }
 
-// What the gateway advises goes into the reason.
+// What the gateway advises, and what it was doing, go into the reason; the error itself does not.
 func TestHintOfTheGateway(t *testing.T) {
 	w := newWorld(t)
 	w.machine.do(func() { w.machine.failure = fmt.Errorf("link: %w", hinted{fmt.Errorf("no way")}) })
@@ -86,7 +87,7 @@ func TestHintOfTheGateway(t *testing.T) {
 	w.board.put(spec("a"))
 	w.start()
 	w.until("it was reported", func() bool { return len(w.board.of("a")) > 0 })
-	if r := w.board.of("a")[0]; r.Reason == nil || r.Reason.Hint != "turn the knob" || r.Reason.Summary != "link: no way" {
+	if r := w.board.of("a")[0]; r.Reason == nil || r.Reason.Hint != "turn the knob" || r.Reason.Summary != "the gateway host could not lay the wire; its log has the details" {
 		t.Errorf("report: %+v, %+v", r, r.Reason)
 	}
 }
