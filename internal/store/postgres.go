@@ -120,8 +120,20 @@ func (e *postgres) observe(ctx context.Context, fn func(session) (int64, error))
 	})
 }
 
+// begin takes another connection of the pool where the first is dead, as all are that were idle when PostgreSQL ended and
+// came back: a BEGIN that fails has done nothing.
+func (e *postgres) begin(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	for n := e.pool.Stat().MaxConns(); ; n-- {
+		tx, err := e.pool.BeginTx(ctx, o)
+		var unreached *pgconn.ConnectError
+		if err == nil || n <= 0 || ctx.Err() != nil || errors.As(err, &unreached) {
+			return tx, err
+		}
+	}
+}
+
 func (e *postgres) transaction(ctx context.Context, o pgx.TxOptions, fn func(session) (int64, error)) error {
-	tx, err := e.pool.BeginTx(ctx, o)
+	tx, err := e.begin(ctx, o)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
