@@ -43,11 +43,13 @@ func box(t *testing.T, name string, spec vpn.Spec) (in func(args ...string) stri
 		in("ip", "addr", "add", l.address, "dev", l.name)
 	}
 	t.Cleanup(func() { in("nft", "delete table ip box") })
-	for _, line := range []string{"add table ip box", "add chain ip box leaving { type nat hook postrouting priority srcnat; }", "add rule ip box leaving oifname wan" + spec.Router[:6] + " masquerade"} {
-		in("nft", line)
-	}
+	masquerade(in, spec)
 	in("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
 	return in
+}
+
+func masquerade(in func(args ...string) string, spec vpn.Spec) {
+	in("nft", "add table ip box; add chain ip box leaving { type nat hook postrouting priority srcnat; }; add rule ip box leaving oifname wan"+spec.Router[:6]+" masquerade")
 }
 
 // keepSetting sets one of the sandbox itself until the test ends.
@@ -105,6 +107,19 @@ func TestBind(t *testing.T) {
 			if again := s.spis(c.router, "c1"); again != spis || s.Writes() != 0 {
 				t.Errorf("after a restart: %s, before: %s; %d writes", again, spis, s.Writes())
 			}
+
+			// So are its nft rules, and whoever loads them anew may begin with a flush.
+			guard := func() string { return sorted(in("nft", "-s", "list", "table", "inet", "culvert")) }
+			want := guard()
+			in("nft", "flush", "ruleset")
+			masquerade(in, spec)
+			awaitSame(t, "nft flush ruleset", want, func() string {
+				if !strings.Contains(in("nft", "list", "tables"), "inet culvert") {
+					return ""
+				}
+				return guard()
+			})
+			s.ping("10.2.0.1")
 
 			// Its forwarding is its owner's. What the tunnel is then good for is said.
 			in("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")

@@ -52,17 +52,6 @@ func (r *router) namespace(spec vpn.Spec) (*namespace, error) {
 	return ns, err
 }
 
-// enter opens the namespace in which a Spec has been applied.
-func (r *router) enter(spec vpn.Spec) (*namespace, error) {
-	if spec.Namespace != "" {
-		return r.g.openNamed(spec.Namespace)
-	}
-	if r.ns == nil {
-		return nil, fmt.Errorf("network namespace %s: %w", NamespaceName(r.id), os.ErrNotExist)
-	}
-	return r.ns, nil
-}
-
 // leave ends the use of a namespace: one of our own stays open for the next Set, while one of the cloud's would live on,
 // with all that is in it, after the cloud has removed it.
 func (r *router) leave(ns *namespace) {
@@ -267,7 +256,7 @@ func (r *router) giveBack(name string) error {
 		return err
 	}
 	defer ns.Close()
-	_, err = spd{ns}.set(nil, true)
+	_, _, err = spd{ns}.set(nil, true)
 	return errors.Join(err, r.setAnchors(ns, nil), guard{ns}.remove())
 }
 

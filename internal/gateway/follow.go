@@ -79,13 +79,11 @@ func isOne(setting string) bool {
 	return err == nil && strings.TrimSpace(string(text)) == "1"
 }
 
-// glance is the sight of a borrowed namespace by name. It needs op.
-func (r *router) glance(name string) sight {
-	ns, err := r.g.openNamed(name)
-	if err != nil {
+// glance is the sight of a borrowed namespace; nil is one that is not there. It needs op.
+func (r *router) glance(ns *namespace) sight {
+	if ns == nil {
 		return sight{}
 	}
-	defer ns.Close()
 	noted, err := r.readAnchors()
 	if err != nil {
 		return sight{}
@@ -97,7 +95,7 @@ func (r *router) glance(name string) sight {
 	return v.sight
 }
 
-// follow looks at the routers, and at what their guards no longer need, until the gateway closes.
+// follow looks at the routers and their guards until the gateway closes.
 func (g *Gateway) follow() {
 	defer g.running.Done()
 	names := watchNames(g.closed)
@@ -110,10 +108,12 @@ func (g *Gateway) follow() {
 	defer due.Stop()
 	var until time.Time
 	for {
+		guardToo := false
 		select {
 		case <-g.closed.Done():
 			return
 		case <-tick.C:
+			guardToo = true
 		case <-due.C:
 		case <-fast.C:
 			if time.Now().After(until) {
@@ -123,25 +123,25 @@ func (g *Gateway) follow() {
 			until = time.Now().Add(followFor)
 			fast.Reset(followSoon)
 		}
-		if next := g.followAll(); !next.IsZero() {
+		if next := g.followAll(guardToo); !next.IsZero() {
 			due.Reset(time.Until(next))
 		}
 	}
 }
 
 // followAll answers when a guard has something to let go; zero: none is known to.
-func (g *Gateway) followAll() (next time.Time) {
+func (g *Gateway) followAll(guardToo bool) (next time.Time) {
 	for _, r := range g.all() {
-		if t := g.followOne(r); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		if t := g.followOne(r, guardToo); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}
 	return next
 }
 
-// followOne applies the last Spec again if the router's namespace is not what it was, and lets go what the guard has held long
-// enough.
-func (g *Gateway) followOne(r *router) (next time.Time) {
+// followOne applies the last Spec again if the router's namespace is not what it was, lets go what the guard has held long
+// enough, and puts back what somebody else took from it.
+func (g *Gateway) followOne(r *router, guardToo bool) (next time.Time) {
 	if !r.op.TryLock() { // whoever is at work sees it as it is
 		return time.Time{}
 	}
@@ -149,13 +149,8 @@ func (g *Gateway) followOne(r *router) (next time.Time) {
 	spec, over := r.spec, r.closing
 	r.mu.Unlock()
 	var work func(vpn.Spec)
-	switch next = r.linger.next(); {
-	case over || spec.Router == "":
-		next = time.Time{}
-	case spec.Namespace != "" && r.glance(spec.Namespace) != r.seen:
-		work = r.takeOver
-	case !next.IsZero() && !g.now().Before(next):
-		work = r.release
+	if !over && spec.Router != "" {
+		work, next = r.need(spec, guardToo), r.linger.next()
 	}
 	if work == nil {
 		r.op.Unlock()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -39,9 +40,8 @@ func (g guard) standing(nft *nftables.Conn, table *nftables.Table) (map[string]*
 }
 
 // set adds the rules that are missing and, where prune is set, removes those not wanted, in one atomic batch. Nothing
-// is written when nothing differs, and nothing is read when nobody has written since. It answers whether rules not wanted
-// were found.
-func (g guard) set(want []guardRule, prune bool) (extra bool, err error) {
+// is written when nothing differs, and nothing is read when nobody has written since.
+func (g guard) set(want []guardRule, prune bool) (out deviation, err error) {
 	defer func() {
 		if err != nil {
 			g.ns.rules.close()
@@ -49,11 +49,11 @@ func (g guard) set(want []guardRule, prune bool) (extra bool, err error) {
 	}()
 	keys, generation, err := g.ns.rules.known(g.ns)
 	if err != nil {
-		return false, fmt.Errorf("guard: %w", err)
+		return out, fmt.Errorf("guard: %w", err)
 	}
 	nft, err := g.ns.rules.conn(g.ns)
 	if err != nil {
-		return false, fmt.Errorf("guard: %w", err)
+		return out, fmt.Errorf("guard: %w", err)
 	}
 	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
 	have := map[string]*nftables.Rule{}
@@ -62,53 +62,55 @@ func (g guard) set(want []guardRule, prune bool) (extra bool, err error) {
 	}
 	if keys == nil || prune { // a rule is removed by its handle
 		if have, err = g.standing(nft, table); err != nil {
-			return false, err
+			return out, err
 		}
 	}
-	keys, wrote, extra, err := g.batch(nft, table, have, want, prune)
+	keys, wrote, out, err := g.batch(nft, table, have, want, prune, keys == nil)
 	if err == nil && wrote {
 		err = nft.Flush()
 	}
 	if err != nil {
-		return true, fmt.Errorf("write guard: %w", plainer(nft, err))
+		return out, fmt.Errorf("write guard: %w", plainer(nft, err))
 	}
-	return extra, g.ns.rules.note(g.ns, keys, generation, wrote)
+	return out, g.ns.rules.note(g.ns, keys, generation, wrote)
 }
 
-// batch prepares what is to be written. It answers the keys of the rules that will stand then.
-func (g guard) batch(nft *nftables.Conn, table *nftables.Table, have map[string]*nftables.Rule, want []guardRule, prune bool) (
-	keys map[string]bool, wrote, extra bool, err error) {
+// batch prepares what is to be written. It answers the keys of the rules that will stand then. unsure says that somebody else
+// may have written: then chains may be missing too.
+func (g guard) batch(nft *nftables.Conn, table *nftables.Table, have map[string]*nftables.Rule, want []guardRule, prune, unsure bool) (
+	keys map[string]bool, wrote bool, out deviation, err error) {
 	keys = make(map[string]bool, len(want))
-	if len(have) == 0 {
+	missing := slices.DeleteFunc(slices.Clone(want), func(r guardRule) bool { return have[r.key] != nil })
+	if len(have) == 0 || unsure && len(missing) > 0 {
 		addChains(nft, nft.AddTable(table))
 		wrote = true
 	}
 	for _, r := range want {
 		keys[r.key] = true
-		if have[r.key] == nil {
-			if r.chain == keepChain || r.chain == markChain { // it may be there; then this is no change
-				nft.AddChain(borrowedChain(r.chain, table))
-			}
-			nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: r.chain}, Exprs: r.exprs,
-				UserData: userdata.AppendString(nil, userdata.TypeComment, r.key)})
-			wrote = true
-		}
 	}
+	for _, r := range missing {
+		if r.chain == keepChain || r.chain == markChain { // it may be there; then this is no change
+			nft.AddChain(borrowedChain(r.chain, table))
+		}
+		nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: r.chain}, Exprs: r.exprs,
+			UserData: userdata.AppendString(nil, userdata.TypeComment, r.key)})
+	}
+	out.added, wrote = len(missing), wrote || len(missing) > 0
 	for key, r := range have {
 		if keys[key] {
 			continue
 		}
-		extra = true
+		out.extra = true
 		if !prune {
 			keys[key] = true
 			continue
 		}
 		if err := nft.DelRule(r); err != nil {
-			return nil, wrote, extra, err
+			return nil, wrote, out, err
 		}
 		wrote = true
 	}
-	return keys, wrote, extra, nil
+	return keys, wrote, out, nil
 }
 
 // errNoTables says that the kernel lacks nftables, or their family inet.

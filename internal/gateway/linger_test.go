@@ -32,7 +32,6 @@ func TestLinger(t *testing.T) {
 	s.set(testSpec(s.router, a, less))
 	s.awaitUp(s.router, "c1")
 	s.ping("10.2.0.1")
-	s.guarded("10.4.0.0/24")
 	s.awaitUnguarded("10.4.0.0/24")
 	if after := time.Since(begun); after < linger {
 		t.Errorf("the guard of a network that an edit took away went after %s, want %s", after, linger)

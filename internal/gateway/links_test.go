@@ -195,8 +195,8 @@ func TestKernelGuard(t *testing.T) {
 			})
 			spec := dualStack(testSpec("r"))
 			spec.Namespace, spec.Mark = namespace, &vpn.Mark{Value: 0x04000000, Mask: 0xffff0000} // the mark is of no use on this path
-			if extra, err := (guard{ns}).set(guardRules(spec, Kernel), true); err != nil || extra {
-				t.Fatal(extra, err)
+			if out, err := (guard{ns}).set(guardRules(spec, Kernel), true); err != nil || out.extra {
+				t.Fatal(out, err)
 			}
 			golden(t, name, output(t, "ip", "netns", "exec", "gwt-guard", "nft", "-s", "list", "ruleset"))
 		})

@@ -23,10 +23,13 @@ type namespace struct {
 	fd    netns.NsHandle
 	nl    *netlink.Handle
 	rules ruleset // what is known of its guard
+
+	policies spdCounter
 }
 
 func (n *namespace) Close() {
 	n.rules.close()
+	n.policies.close()
 	n.nl.Close()
 	_ = n.fd.Close() // a descriptor of ours; nothing is buffered in it
 }

@@ -31,6 +31,9 @@ type router struct {
 	there   []netip.Addr // its addresses then, but ours
 	linger  lingering    // what the guard holds beyond the Spec
 
+	seal     seal
+	unmended bool // somebody else has changed the guard, and it could not be mended; which has been logged
+
 	mu          sync.Mutex // state, below; never held over a VICI call
 	spec        vpn.Spec
 	own         []netip.Addr // the gateway's addresses inside of the namespace
@@ -182,7 +185,8 @@ func (r *router) prepare(ns *namespace, spec vpn.Spec) (extra bool, err error) {
 			return false, err
 		}
 	}
-	if extra, err = r.setGuard(ns, spec, false); err != nil {
+	out, err := r.setGuard(ns, spec, false)
+	if err != nil {
 		return false, err
 	}
 	if !settled {
@@ -191,25 +195,36 @@ func (r *router) prepare(ns *namespace, spec vpn.Spec) (extra bool, err error) {
 		}
 		r.settled = true
 	}
-	return extra, nil
+	return out.extra, nil
+}
+
+// deviation is what was found when a part of the guard was made true.
+type deviation struct {
+	added int  // rules or entries that were missing
+	extra bool // there were some that are not wanted
 }
 
 // setGuard makes the guard true: nft rules, and on the kernel path the SPD, which holds without them.
-func (r *router) setGuard(ns *namespace, spec vpn.Spec, prune bool) (extra bool, err error) {
+func (r *router) setGuard(ns *namespace, spec vpn.Spec, prune bool) (out deviation, err error) {
 	spec = r.linger.with(spec)
-	extra, err = guard{ns}.set(guardRules(spec, r.plane), prune)
-	if r.plane != Kernel {
-		return extra, err
-	}
-	if errors.Is(err, errNoTables) {
-		extra, err = false, nil
+	now := seal{known: true}
+	r.seal = seal{}
+	out, err = guard{ns}.set(guardRules(spec, r.plane), prune)
+	now.generation = ns.rules.since()
+	if r.plane == Kernel && errors.Is(err, errNoTables) {
+		out = deviation{}
 		r.g.tables.Do(func() { r.g.log.Warn("TCP's MSS is not lowered to a connection's mtu", "why", errNoTables) })
+		now.generation, err = ns.rules.ask(ns)
 	}
-	if err != nil {
-		return extra, err
+	if err == nil && r.plane == Kernel {
+		var more deviation
+		more, now.policies, err = spd{ns}.set(discards(spec), prune)
+		out = deviation{out.added + more.added, out.extra || more.extra}
 	}
-	more, err := spd{ns}.set(discards(spec), prune)
-	return extra || more, err
+	if err == nil {
+		r.seal = now
+	}
+	return out, err
 }
 
 // connect answers a session with the router's charon, which it starts where none runs. fresh says that nobody has yet

@@ -35,6 +35,14 @@ func (k *ruleset) known(ns *namespace) (keys map[string]bool, generation uint32,
 	return k.keys, generation, nil
 }
 
+// since is the generation as of which the keys are known; 0: they are not.
+func (k *ruleset) since() uint32 {
+	if k.keys == nil {
+		return 0
+	}
+	return k.generation
+}
+
 // note takes in that these rules stand, unless somebody else wrote since the generation from which they were read.
 func (k *ruleset) note(ns *namespace, keys map[string]bool, from uint32, wrote bool) error {
 	now, err := k.ask(ns)

@@ -100,12 +100,15 @@ func (s spd) policies() ([]netlink.XfrmPolicy, error) {
 	return out, nil
 }
 
-// set adds the entries that are missing and, where prune is set, removes those not wanted. It answers whether there are
-// any not wanted.
-func (s spd) set(want map[string]netlink.XfrmPolicy, prune bool) (extra bool, err error) {
+// set adds the entries that are missing and, where prune is set, removes those not wanted. It answers how many entries there are
+// then, unless somebody else wrote meanwhile.
+func (s spd) set(want map[string]netlink.XfrmPolicy, prune bool) (out deviation, count uint32, err error) {
+	if count, err = s.ns.policies.ask(s.ns); err != nil {
+		return out, 0, err
+	}
 	have, err := s.policies()
 	if err != nil {
-		return false, err
+		return out, 0, err
 	}
 	standing := map[string]bool{}
 	for _, p := range have {
@@ -117,11 +120,12 @@ func (s spd) set(want map[string]netlink.XfrmPolicy, prune bool) (extra bool, er
 		if _, wanted := want[key]; wanted {
 			continue
 		}
-		extra = true
+		out.extra = true
 		if prune {
 			if err := s.remove(p); err != nil {
-				return true, err
+				return out, 0, err
 			}
+			count--
 		}
 	}
 	for key, p := range want {
@@ -129,10 +133,12 @@ func (s spd) set(want map[string]netlink.XfrmPolicy, prune bool) (extra bool, er
 			continue
 		}
 		if err := s.ns.nl.XfrmPolicyAdd(&p); err != nil && !errors.Is(err, unix.EEXIST) {
-			return extra, fmt.Errorf("write the SPD: %s: %w", key, err)
+			return out, 0, fmt.Errorf("write the SPD: %s: %w", key, err)
 		}
+		out.added++
+		count++
 	}
-	return extra, nil
+	return out, count, nil
 }
 
 func (s spd) remove(p netlink.XfrmPolicy) error {
