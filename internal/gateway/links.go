@@ -116,17 +116,19 @@ func (w *wires) lower(l vpn.Link) (netlink.Link, bool, error) {
 	}
 	name, ok := w.physical[l.Physical]
 	if !ok {
-		return nil, false, unreachable(fmt.Errorf("physical network %q is mapped to no interface of this gateway", l.Physical))
+		return nil, false, unreachable(l.Physical, fmt.Errorf("physical network %q is mapped to no interface of this gateway", l.Physical))
 	}
 	lower, err := w.host.LinkByName(name)
 	if err != nil {
-		return nil, false, unreachable(fmt.Errorf("interface %s of physical network %q: %w", name, l.Physical, err))
+		return nil, false, unreachable(l.Physical, fmt.Errorf("interface %s of physical network %q: %w", name, l.Physical, err))
 	}
 	return lower, lower.Type() == "bridge", nil
 }
 
 // unreachable says that the gateway has no way to a physical network.
-func unreachable(err error) error { return advised{err, "check --physical-network of the gateway"} }
+func unreachable(physical string, err error) error {
+	return advised{err, "check --physical-network " + physical + "=… of the gateway"}
+}
 
 // advised is an error with what to do about it, in words that a tenant may read.
 type advised struct {

@@ -147,7 +147,7 @@ func TestFailureNamesNothingOfTheHost(t *testing.T) {
 		secret, step, hint string
 		spoil              func(g *Gateway, s *vpn.Spec)
 	}{
-		{"gwt-secret0", "connect the router to its networks", "check --physical-network of the gateway", func(g *Gateway, s *vpn.Spec) {
+		{"gwt-secret0", "connect the router to its networks", "check --physical-network wan=… of the gateway", func(g *Gateway, s *vpn.Spec) {
 			g.cfg.Physical = map[string]string{"wan": "gwt-secret0"}
 			s.External.Physical = "wan"
 		}},

@@ -73,7 +73,7 @@ func TestTunnelInTheCloudsNamespace(t *testing.T) {
 		l.lacksGateway(t, l.service, l.connection)
 		l.snat(t, true)
 	})
-	l.tells(t, l.connection, told, "update external_gateway_info=null", "reason router_without_gateway", "update external_gateway_info", "up")
+	l.tells(t, l.connection, told, "update external_gateway_info=null", "down router_without_gateway|reason router_without_gateway", "update external_gateway_info", "up")
 	l.leaves(t)
 }
 
